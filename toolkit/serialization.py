@@ -1,0 +1,121 @@
+"""Values to JSON text and back, through Pydantic, equal on return.
+
+Payloads are JSON text, never pickle. What a type cannot carry is an error at the first encode, not a surprise at replay.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from toolkit.errors import InvalidInput, SerializationError
+
+T = TypeVar("T")
+
+# Bytes and special floats have no JSON form of their own; base64 and strings come back equal.
+_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+
+
+class Codec(Generic[T]):
+    """Encodes values of one type to JSON text and decodes them again. Made by :func:`codec_for`."""
+
+    def __init__(self, type_: Any) -> None:
+        self.type = type_
+        self.is_untyped = type_ is Any or type_ is object
+        try:
+            self.adapter: TypeAdapter[T] = TypeAdapter(type_, config=_CONFIG)
+        except PydanticUserError:  # models and dataclasses bring a configuration of their own
+            self.adapter = TypeAdapter(type_)
+
+    def encode(self, value: T) -> str:
+        """``value`` as JSON text.
+
+        Raises:
+            SerializationError: the value does not fit the type, or holds something that has no JSON form.
+        """
+        try:
+            text = self.adapter.dump_json(value, round_trip=True, warnings="error").decode()
+        except (PydanticSerializationError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            raise SerializationError(
+                f"a value of type {type(value).__qualname__!r} cannot be stored as {describe(self.type)}: "
+                f"{_first_line(error)}; declare the type that is really returned, as a Pydantic type"
+            ) from error
+        if self.is_untyped and self.decode(text) != value:
+            raise SerializationError(
+                f"a value of type {type(value).__qualname__!r} would not come back equal from JSON because no type is "
+                "declared for it; annotate the parameter or the return value (or give return_type=)"
+            )
+        return text
+
+    def decode(self, text: str | bytes) -> T:
+        """The value of JSON ``text`` that :meth:`encode` made.
+
+        Raises:
+            SerializationError: the text does not fit the type (as it stands today).
+        """
+        try:
+            return self.adapter.validate_json(text, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise SerializationError(
+                f"stored JSON does not fit {describe(self.type)} any more: {_first_line(error)}"
+            ) from error
+
+    def parse(self, value: Any) -> T:
+        """``value``, as parsed from a caller's JSON, validated in the way JSON is (``"12.50"`` is a Decimal).
+
+        Raises:
+            InvalidInput: with one entry a field.
+        """
+        from pydantic_core import to_json
+
+        return self.parse_json(to_json(value))
+
+    def parse_json(self, text: str | bytes) -> T:
+        """Like :meth:`parse`, from JSON text; numbers keep all their digits."""
+        try:
+            return self.adapter.validate_json(text, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise InvalidInput(
+                f"the input does not fit {describe(self.type)}: {error.error_count()} field(s) are wrong",
+                errors=field_errors(error),
+            ) from error
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema (draft 2020-12) of what :meth:`parse` accepts."""
+        return self.adapter.json_schema()
+
+
+def field_errors(error: ValidationError) -> list[dict[str, Any]]:
+    """Pydantic's findings as ``{"loc": "lines.0.total", "msg": ..., "type": ...}``, without the values found."""
+    return [
+        {"loc": ".".join(str(part) for part in found["loc"]), "msg": found["msg"], "type": found["type"]}
+        for found in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def describe(type_: Any) -> str:
+    """A type's name as an author would write it."""
+    return getattr(type_, "__qualname__", None) or str(type_).replace("typing.", "")
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        found = field_errors(error)[0]
+        return f"{found['loc'] or 'value'}: {found['msg']}"
+    return str(error).strip().split("\n", 1)[0]
+
+
+@lru_cache(maxsize=4096)
+def _cached(type_: Any) -> Codec[Any]:
+    return Codec(type_)
+
+
+def codec_for(type_: Any) -> Codec[Any]:
+    """The codec of ``type_``, built once; an unhashable annotation gets one of its own each time."""
+    try:
+        return _cached(type_)
+    except TypeError:
+        return Codec(type_)

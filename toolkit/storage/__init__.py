@@ -1,0 +1,55 @@
+"""Storage keeps rows: connections, sessions, the schema and the differences between dialects; it knows no workflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toolkit.storage.commits import Deferred, GroupCommit
+from toolkit.storage.connections import Connection, DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.database import Database
+from toolkit.storage.statements import (
+    Query,
+    Request,
+    Row,
+    Rows,
+    Script,
+    Statement,
+    both,
+    insert,
+    read_moment,
+    update,
+)
+
+if TYPE_CHECKING:
+    from toolkit.storage.tables import Table, UtcDateTime
+
+__all__ = [
+    "Connection",
+    "DataRejected",
+    "Database",
+    "Deferred",
+    "GroupCommit",
+    "OutcomeUnknown",
+    "Query",
+    "Request",
+    "Row",
+    "Rows",
+    "Script",
+    "Statement",
+    "StorageUnavailable",
+    "Table",
+    "UtcDateTime",
+    "both",
+    "insert",
+    "read_moment",
+    "update",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Tables need SQLAlchemy, which the engine's path does without: load them when they are asked for."""
+    if name in {"Table", "UtcDateTime"}:
+        from toolkit.storage import tables
+
+        return getattr(tables, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""Group commit: whatever is waiting is committed as one transaction; then we look again.
+
+There is no timer. A lone operation is committed at once; a thousand that came up during a commit share the next one.
+Nobody hears of an outcome before the commit that holds it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from toolkit.clock import Clock
+from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+
+Operation = TypeVar("Operation")
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_BATCH = 2000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+
+
+class Deferred(Enum):
+    """The outcome of an operation that met a row locked elsewhere: it goes into the next batch."""
+
+    DEFERRED = "deferred"
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Operation]):
+    operation: Operation
+    future: asyncio.Future[Any]
+    then: Callable[[Any], None] | None
+
+
+class GroupCommit(Generic[Operation]):
+    """Collects operations and commits them in groups through ``commit``.
+
+    ``commit(operations)`` runs one transaction and returns one outcome an operation, in order.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Operation]], Awaitable[Sequence[Any]]],
+        *,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._commit = commit
+        self._clock = clock
+        self._spawn = spawn
+        self._waiting: list[_Entry[Operation]] = []
+        self._drain: asyncio.Task[None] | None = None
+        self.unavailable_since: float | None = None
+        self.commits = 0
+
+    def submit(self, operation: Operation, *, then: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+        """Commit ``operation`` with the next group.
+
+        ``then`` is called with the outcome in the order of the operations, before anybody who awaits the future goes
+        on; it must not raise. The future fails only when the database refuses a value of this very operation, or when
+        the outcome is unknown.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Entry(operation, future, then))
+        if self._drain is None:
+            self._drain = self._spawn(self._drain_all())
+        return future
+
+    async def settle(self) -> None:
+        """Return when nothing is waiting and nothing is under way."""
+        while self._drain is not None:
+            await asyncio.wait([self._drain])
+
+    async def _drain_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+                await self._commit_batch(batch)
+        finally:
+            self._drain = None
+
+    async def _commit_batch(self, batch: list[_Entry[Operation]]) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                outcomes = await self._commit([entry.operation for entry in batch])
+            except StorageUnavailable as error:
+                if self.unavailable_since is None:
+                    self.unavailable_since = self._clock.monotonic()
+                    logger.warning(
+                        "The database is not available; waiting for it",
+                        extra={"event": "storage.unavailable", "reason": str(error)},
+                    )
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except DataRejected as error:
+                return await self._bisect(batch, error)
+            except OutcomeUnknown as error:
+                logger.warning("A commit has an unknown outcome", extra={"event": "storage.outcome_unknown"})
+                return _fail(batch, error)
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+                logger.exception("A commit failed", extra={"event": "storage.commit_failed"})
+                return _fail(batch, error)
+            else:
+                self._recovered()
+                self.commits += 1
+                return await self._deliver(batch, outcomes)
+
+    async def _bisect(self, batch: list[_Entry[Operation]], error: DataRejected) -> None:
+        """One bad value fails one operation: halve the batch until it stands alone."""
+        if len(batch) == 1:
+            return _fail(batch, error)
+        middle = len(batch) // 2
+        await self._commit_batch(batch[:middle])
+        await self._commit_batch(batch[middle:])
+        return None
+
+    async def _deliver(self, batch: list[_Entry[Operation]], outcomes: Sequence[Any]) -> None:
+        deferred = []
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if outcome is Deferred.DEFERRED:
+                deferred.append(entry)
+                continue
+            if entry.then is not None:
+                entry.then(outcome)
+            if not entry.future.done():
+                entry.future.set_result(outcome)
+        self._waiting[:0] = deferred
+        if len(deferred) == len(batch):  # everything we need is locked elsewhere: let the other one finish
+            await self._clock.sleep(0.002)
+
+    def _recovered(self) -> None:
+        if self.unavailable_since is not None:
+            self.unavailable_since = None
+            logger.warning("The database is available again", extra={"event": "storage.available"})
+
+
+def _fail(batch: list[_Entry[Any]], error: BaseException) -> None:
+    for entry in batch:
+        if not entry.future.done():
+            entry.future.set_exception(error)
+            entry.future.exception()  # marked as seen: not everybody waits

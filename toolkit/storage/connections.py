@@ -1,0 +1,42 @@
+"""What both drivers promise, and the three ways in which a transaction can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from toolkit.errors import StorageError
+from toolkit.storage.statements import Query, Row, Script
+
+T = TypeVar("T")
+
+
+class StorageUnavailable(StorageError):
+    """The database could not be reached or could not write; nothing of the transaction was kept. Try again."""
+
+
+class OutcomeUnknown(StorageError):
+    """The connection broke during the commit: the transaction may or may not be kept. Read before going on."""
+
+
+class DataRejected(StorageError):
+    """The database refused a value of the transaction; nothing of it was kept. Trying again would fail again."""
+
+
+class Connection(Protocol):
+    """One connection to the database; calls are served one after the other."""
+
+    async def run(self, script: Script[T]) -> T:
+        """Run ``script`` in one transaction and return what it returns.
+
+        The commit is durable when this returns. A cancelled caller does not cut it short.
+
+        Raises:
+            StorageUnavailable, OutcomeUnknown, DataRejected
+        """
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        """The rows of one reading statement, outside a transaction."""
+
+    async def close(self) -> None:
+        """Finish what was asked and let go of the connection."""

@@ -1,0 +1,157 @@
+"""The database of one installation: its address, its connections, its schema and its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from toolkit.clock import Clock, SystemClock
+from toolkit.errors import ConfigurationError
+from toolkit.storage import schema
+from toolkit.storage.connections import Connection
+
+if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+    from toolkit.storage.postgresql import Listener, SideChannel
+    from toolkit.storage.sessions import Sessions
+    from toolkit.storage.sqlite import SqliteConnection
+
+Dialect = Literal["sqlite", "postgresql"]
+
+
+class Database:
+    """One database, SQLite or PostgreSQL. Open it on the event loop that will use it.
+
+    ``url`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql://user:password@host/name``.
+    ``synchronous`` is SQLite's: ``FULL`` survives a power cut, ``NORMAL`` only the end of a process.
+    """
+
+    def __init__(
+        self, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", clock: Clock | None = None
+    ) -> None:
+        self.url = url
+        self.dialect: Dialect = _dialect_of(url)
+        self.synchronous = synchronous
+        self.clock: Clock = clock or SystemClock()
+        # On PostgreSQL time is the server's, unless a test turns a clock of its own.
+        self.is_own_time = self.dialect == "sqlite" or not isinstance(self.clock, SystemClock)
+        # Sessions and the engine's writer take turns on SQLite, first come first served: waiting here costs nothing,
+        # waiting inside SQLite blocks a thread and starves whoever is unlucky.
+        self.ticket = asyncio.Lock()
+        self.on_foreign_commit: Callable[[], None] = _nothing
+        self._writer: Connection | None = None
+        self._reader: Connection | None = None
+        self._sessions: Sessions | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file of a SQLite database."""
+        return sqlite_path(self.url)
+
+    @property
+    def writer(self) -> Connection:
+        """The engine's connection; every engine transaction goes through it."""
+        assert self._writer is not None, "the database is not open"
+        return self._writer
+
+    @property
+    def reader(self) -> Connection:
+        """A connection for statements that only read."""
+        assert self._reader is not None, "the database is not open"
+        return self._reader
+
+    async def open(self) -> None:
+        """Connect and make the toolkit's tables where they are missing.
+
+        Raises:
+            StorageError: the database cannot be used; the message says why.
+        """
+        if self.dialect == "sqlite":
+            from toolkit.storage.sqlite import SqliteConnection
+
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = SqliteConnection(
+                self.path, synchronous=self.synchronous, on_foreign_commit=lambda: self.on_foreign_commit()
+            )
+            self._reader = SqliteConnection(self.path, synchronous=self.synchronous)
+        else:
+            from toolkit.storage.postgresql import PostgresqlConnection
+
+            self._writer = PostgresqlConnection(self.url, application="toolkit engine")
+            self._reader = PostgresqlConnection(self.url, application="toolkit reader")
+        await schema.create(self._writer, self.dialect)
+
+    async def close(self) -> None:
+        """Let go of every connection. Nothing may be under way."""
+        if self._sessions is not None:
+            await self._sessions.close()
+            self._sessions = None
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                await connection.close()
+        self._writer = self._reader = None
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of SQLAlchemy; loaded when first asked for."""
+        if self._sessions is None:
+            from toolkit.storage.sessions import Sessions
+
+            self._sessions = Sessions(self)
+        return self._sessions
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A session that commits when the block ends, and rolls back when it ends with an error.
+
+        Keep it short and await nothing slow inside: on SQLite everybody else's writes wait for it.
+        """
+        async with self.sessions.begin() as session:
+            yield session
+
+    def listener(self, heard: Callable[[], None]) -> Listener | None:
+        """On PostgreSQL, what hears other processes; on SQLite the writer's connection notices them itself."""
+        if self.dialect == "sqlite":
+            return None
+        from toolkit.storage.postgresql import Listener
+
+        return Listener(self.url, channel="toolkit", heard=heard)
+
+    def side_channel(self) -> SqliteConnection | SideChannel:
+        """A blocking way to run scripts from a thread other than the event loop's."""
+        if self.dialect == "sqlite":
+            return self._writer  # type: ignore[return-value]  # its own thread serves any caller
+        from toolkit.storage.postgresql import SideChannel
+
+        return SideChannel(self.url)
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a ``sqlite:///`` URL names."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _dialect_of(url: str) -> Dialect:
+    scheme = urlsplit(url).scheme
+    if scheme == "sqlite" and url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        return "sqlite"
+    if scheme in {"postgresql", "postgres"}:
+        return "postgresql"
+    raise ConfigurationError(
+        f"the database URL begins with {scheme or url[:12]!r}; expected sqlite:///path/to/file.db or "
+        "postgresql://user:password@host/name",
+        key="database.url",
+    )
+
+
+def _nothing() -> None:
+    return None
+
+
+assert sqlite3.threadsafety >= 1, "this build of SQLite cannot be used from threads"

@@ -1,0 +1,213 @@
+"""PostgreSQL: a dedicated ``asyncpg`` connection that comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from toolkit.errors import ConfigurationError, StorageError
+from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.statements import Query, Request, Row, Script
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_CONNECT_SECONDS = 10.0
+
+
+def _asyncpg() -> Any:
+    try:
+        import asyncpg
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "the database is PostgreSQL but its driver is not installed; run: pip install 'process-toolkit[postgresql]'",
+            key="database.url",
+        ) from error
+    return asyncpg
+
+
+async def connect(url: str, *, application: str = "toolkit") -> Any:
+    """A new asyncpg connection.
+
+    Raises:
+        StorageUnavailable: no server answers, or it refuses us.
+    """
+    asyncpg = _asyncpg()
+    try:
+        return await asyncpg.connect(
+            url, timeout=_CONNECT_SECONDS, server_settings={"application_name": application, "timezone": "UTC"}
+        )
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise StorageUnavailable(f"PostgreSQL could not be reached: {error}") from error
+
+
+class PostgresqlConnection:
+    """One connection, opened when first used and opened again after it was lost."""
+
+    def __init__(self, url: str, *, application: str = "toolkit") -> None:
+        self._url = url
+        self._application = application
+        self._connection: Any = None
+        self._lock = asyncio.Lock()
+
+    async def run(self, script: Script[T]) -> T:
+        return await _uninterrupted(self._run(script))
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return await _uninterrupted(self._read(query))
+
+    async def close(self) -> None:
+        async with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close(timeout=2)
+
+    async def _run(self, script: Script[T]) -> T:
+        async with self._lock:
+            connection = await self._connected()
+            try:
+                await connection.execute("BEGIN")
+                value = await _advance(connection, script)
+            except BaseException as error:
+                script.close()
+                await self._roll_back()
+                raise _as_storage_error(error) from error
+            try:
+                await connection.execute("COMMIT")
+            except BaseException as error:
+                self._discard()
+                if _is_refusal(error):  # the server answered: it rolled back, for a deferred constraint for instance
+                    raise _as_storage_error(error) from error
+                raise OutcomeUnknown(f"the connection to PostgreSQL broke during a commit: {error}") from error
+            return value
+
+    async def _read(self, query: Query) -> Sequence[Row]:
+        async with self._lock:
+            connection = await self._connected()
+            try:
+                return await perform(connection, query)
+            except BaseException as error:
+                if connection.is_closed():
+                    self._discard()
+                raise _as_storage_error(error) from error
+
+    async def _connected(self) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url, application=self._application)
+        return self._connection
+
+    async def _roll_back(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            return
+        try:
+            await self._connection.execute("ROLLBACK")
+        except (OSError, _asyncpg().PostgresError, _asyncpg().InterfaceError):
+            self._discard()  # the server rolls back when it sees that we are gone
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            connection.terminate()
+
+
+async def _uninterrupted(work: Any) -> Any:
+    """Await ``work`` to its end even when the caller is cancelled: a commit cut short has an unknown outcome."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen; the canceller is not waiting for it
+        raise
+
+
+async def _advance(connection: Any, script: Script[T]) -> T:
+    try:
+        request = next(script)
+        while True:
+            request = script.send(await perform(connection, request))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def perform(connection: Any, request: Request) -> list[Row]:
+    """Execute one request of a script; many rows travel as one array a column."""
+    if isinstance(request, Query):
+        return [tuple(row) for row in await connection.fetch(request.statement.postgresql, *request.parameters)]
+    columns = [list(column) for column in zip(*request.rows, strict=True)]
+    return [tuple(row) for row in await connection.fetch(request.statement.postgresql, *columns)]
+
+
+def _is_refusal(error: BaseException) -> bool:
+    asyncpg = _asyncpg()
+    if not isinstance(error, asyncpg.PostgresError):
+        return False
+    state = getattr(error, "sqlstate", None) or ""
+    return not state.startswith(("08", "57P"))  # those mean that the server went away
+
+
+def _as_storage_error(error: BaseException) -> BaseException:
+    asyncpg = _asyncpg()
+    state = getattr(error, "sqlstate", None) or ""
+    # 22 data exception, 23 integrity, 42 syntax or unknown name, 54 program limit: the same input fails the same way.
+    if isinstance(error, asyncpg.PostgresError) and state[:2] in {"22", "23", "42", "54"}:
+        return DataRejected(f"PostgreSQL refused: {error}")
+    if isinstance(error, asyncpg.DataError | OverflowError | UnicodeEncodeError):
+        return DataRejected(f"PostgreSQL refused a value: {error}")
+    if isinstance(error, OSError | asyncpg.PostgresError | asyncpg.InterfaceError):
+        return StorageUnavailable(f"PostgreSQL refused or went away: {error}")
+    return error
+
+
+class Listener:
+    """Calls ``heard`` for each notification on ``channel``; comes back by itself when the connection is lost.
+
+    A notification only shortens a wait: whoever listens also looks from time to time.
+    """
+
+    def __init__(self, url: str, *, channel: str, heard: Callable[[], None]) -> None:
+        self._url, self._channel, self._heard = url, channel, heard
+        self._connection: Any = None
+
+    async def listen(self) -> None:
+        """Connect if needed.
+
+        Raises:
+            StorageUnavailable: call again later.
+        """
+        if self._connection is not None and not self._connection.is_closed():
+            return
+        self._connection = await connect(self._url, application="toolkit listener")
+        await self._connection.add_listener(self._channel, self._on_notification)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            await connection.close(timeout=2)
+
+    def _on_notification(self, *_: Any) -> None:
+        self._heard()
+
+
+class SideChannel:
+    """A connection for a thread other than the event loop's, with an event loop of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._connection = PostgresqlConnection(url, application="toolkit heartbeat")
+
+    def run_blocking(self, script: Script[T]) -> T:
+        """Run ``script`` in one transaction and wait for it in this thread."""
+        return self._runner.run(self._connection.run(script))
+
+    def close(self) -> None:
+        self._runner.run(self._connection.close())
+        self._runner.close()
+
+
+__all__ = ["Listener", "PostgresqlConnection", "SideChannel", "StorageError", "connect", "perform"]

@@ -1,0 +1,233 @@
+"""SQLite: a thread that owns one plain connection.
+
+WAL with ``synchronous=FULL`` by default: what was committed survives a power cut. Every transaction that will write
+begins as a writer (``BEGIN IMMEDIATE``); one that reads first and then wants to write fails with "database is locked"
+however long it is willing to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toolkit.errors import StorageError
+from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.statements import Query, Request, Row, Rows, Script, moment_text
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], Any]
+
+logger = logging.getLogger(__name__)
+
+# How often an idle writer looks whether another process has committed; one look takes about 2 microseconds.
+_WATCH_SECONDS = 0.02
+_BUSY_SECONDS = 30.0
+
+# Errors that may pass without a change of the statement: the disk, the memory, another process.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+
+
+def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """A connection as this toolkit uses it: WAL, foreign keys, our own transactions.
+
+    Raises:
+        StorageError: the file system does not support WAL.
+    """
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=_BUSY_SECONDS
+    )
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        connection.close()
+        raise StorageError(
+            f"SQLite could not use write-ahead logging for {str(path)!r} (it is {mode!r}); "
+            "put the file on a local disk, or use PostgreSQL"
+        )
+    connection.execute(f"PRAGMA synchronous={synchronous}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def transact(connection: sqlite3.Connection, script: Script[T]) -> T:
+    """Run ``script`` in one write transaction on ``connection``, here and now."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        script.close()
+        raise StorageUnavailable(f"SQLite did not begin a transaction: {error}") from error
+    try:
+        value = _advance(connection, script)
+    except BaseException as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise _as_storage_error(error) from error
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:  # a commit that failed cleanly can be taken back, and then nothing was kept
+            connection.execute("ROLLBACK")
+            raise StorageUnavailable(f"SQLite did not commit: {error}") from error
+        raise OutcomeUnknown(f"SQLite failed during a commit: {error}") from error
+    return value
+
+
+def _advance(connection: sqlite3.Connection, script: Script[T]) -> T:
+    try:
+        request = next(script)
+        while True:
+            request = script.send(perform(connection, request))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
+    """Execute one request of a script."""
+    if isinstance(request, Query):
+        return connection.execute(request.statement.sqlite, [adapt(value) for value in request.parameters]).fetchall()
+    rows = [[adapt(value) for value in row] for row in request.rows]
+    if not request.is_returning:
+        connection.executemany(request.statement.sqlite, rows)
+        return []
+    return [found for row in rows for found in connection.execute(request.statement.sqlite, row)]
+
+
+def adapt(value: Any) -> Any:
+    """A parameter as SQLite takes it: moments as text, lists as JSON."""
+    if isinstance(value, datetime):
+        return moment_text(value)
+    if isinstance(value, list | tuple):
+        return json.dumps(value)
+    return value
+
+
+def _as_storage_error(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING:
+        return StorageUnavailable(f"SQLite refused: {error}")
+    if isinstance(error, sqlite3.Error | OverflowError | UnicodeEncodeError):
+        return DataRejected(f"SQLite refused: {error}")
+    return error
+
+
+class SqliteConnection:
+    """A connection in a thread of its own; the event loop never waits for the disk."""
+
+    def __init__(
+        self, path: Path, *, synchronous: str = "FULL", on_foreign_commit: Callable[[], None] | None = None
+    ) -> None:
+        """``on_foreign_commit`` is called on the event loop after another process (or connection) has committed."""
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[tuple[Job, Callable[[Any, BaseException | None], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._on_foreign_commit = on_foreign_commit
+        self._connection = connect(path, synchronous=synchronous)
+        self._thread = threading.Thread(target=self._serve, name="toolkit-sqlite", daemon=True)
+        self._thread.start()
+
+    async def run(self, script: Script[T]) -> T:
+        return await self._submit(lambda connection: transact(connection, script))
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return await self._submit(lambda connection: perform(connection, query))
+
+    def run_blocking(self, script: Script[T]) -> T:
+        """Like :meth:`run`, for another thread (the heartbeat); waits there."""
+        done = threading.Event()
+        box: list[Any] = [None, None]
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            box[:] = value, error
+            done.set()
+
+        self._jobs.put((lambda connection: transact(connection, script), settle))
+        done.wait()
+        if box[1] is not None:
+            raise box[1]
+        return box[0]  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        self._jobs.put(None)
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._connection.close()
+
+    async def _submit(self, job: Job) -> Any:
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(value: Any, error: BaseException | None) -> None:
+            if self._loop.is_closed():
+                return  # nobody is left to hear of it
+            self._loop.call_soon_threadsafe(_resolve, future, value, error)
+
+        self._jobs.put((job, settle))
+        return await asyncio.shield(future)
+
+    def _serve(self) -> None:
+        version = self._data_version()
+        while True:
+            try:
+                entry = self._jobs.get(timeout=_WATCH_SECONDS if self._on_foreign_commit else None)
+            except queue.Empty:
+                seen = self._data_version()
+                if seen != version and self._on_foreign_commit and not self._loop.is_closed():
+                    version = seen
+                    self._loop.call_soon_threadsafe(self._on_foreign_commit)
+                continue
+            if entry is None:
+                return
+            job, settle = entry
+            try:
+                value = job(self._connection)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who is on another thread
+                settle(None, error)
+            else:
+                settle(value, None)
+
+    def _data_version(self) -> int:
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+class InlineConnection:
+    """The same promises without a thread, for simulation and for tools that have no event loop to spare."""
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+        self._connection = connect(path, synchronous=synchronous)
+
+    async def run(self, script: Script[T]) -> T:
+        return transact(self._connection, script)
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return perform(self._connection, query)
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+__all__ = ["InlineConnection", "Rows", "SqliteConnection", "connect", "perform", "transact"]

@@ -1,0 +1,867 @@
+"""One transaction of the engine: many operations, one commit, the same order of locks everywhere.
+
+1. the keys of events and of keyed starts are locked (on PostgreSQL tried, in order);
+2. every run that the batch may touch is locked in one statement; reading it is the fence and the cancel check;
+3. then, in later statements, come the looks and after them the writes. A look in the statement that takes the lock would
+   see what stood there before the lock.
+
+Everything is decided here, on the rows that are locked; the writes at the end are plain. A run that is locked elsewhere
+is put off: its operations come back :data:`~toolkit.storage.Deferred.DEFERRED` and go into the next batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from toolkit.errors import RunFailed, WaitTimeout
+from toolkit.storage import Deferred, Query, Rows, Script, read_moment
+from toolkit.workflows import statements as sql
+from toolkit.workflows.failures import record_error
+from toolkit.workflows.operations import (
+    AttachedRows,
+    Cancelled,
+    CancelRun,
+    ClaimedRun,
+    ClaimRuns,
+    CloseWaits,
+    DeliverEvents,
+    Effects,
+    EmitEvent,
+    ExpireWaits,
+    Fate,
+    Finished,
+    FinishRun,
+    NewEvent,
+    NewRun,
+    OpenWait,
+    Operation,
+    ParkUnknown,
+    Recorded,
+    RecordStep,
+    ReleaseRuns,
+    Started,
+    StartRun,
+    StepRecord,
+    Suspend,
+    Suspended,
+    TakeOver,
+    WaitOpened,
+    WaitRecord,
+)
+from toolkit.workflows.rows import step_values, to_claimed, to_wait, wait_values
+from toolkit.workflows.states import RunState, StepKind, StepState, WaitState
+
+# Ends the wait of a kind in the kind's own tables: rows of (reference, wait state, moment) -> what to write.
+Closer = Callable[[Sequence[tuple[str, str, datetime]]], Sequence[AttachedRows]]
+
+HEAD_START = timedelta(milliseconds=200)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A locked run; what is changed here is written at the end."""
+
+    id: str
+    workflow: str
+    state: RunState
+    epoch: int
+    worker_id: str | None
+    warm_worker: str | None
+    due_at: datetime | None
+    losses: int
+    total_losses: int
+    parent_id: str | None
+    parent_wait: str | None
+    is_cancel_requested: bool
+    is_paused: bool
+    is_changed: bool = False
+    is_delivered: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel: tuple[datetime, str | None, str | None] | None = None
+    result: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who commits: its id, how many more runs it may take, and the ways in which kinds end their waits."""
+
+    id: str
+    room: int
+    closers: Mapping[str, Closer]
+    new_id: Callable[[], str]
+
+
+def commit(
+    operations: Sequence[Operation], *, worker: Worker, own_now: datetime | None
+) -> Script[tuple[list[Any], Effects]]:
+    """The script of one batch: returns an outcome an operation, in order, and the batch's effects.
+
+    ``own_now`` is the moment where the database has no clock of its own to be trusted (SQLite, a turned clock).
+    """
+    batch = _Batch(operations, worker=worker)
+    yield from batch.lock(own_now)
+    yield from batch.begin_runs()
+    batch.record_steps()
+    yield from batch.open_waits()
+    yield from batch.deliver_events()
+    yield from batch.end_waits()
+    batch.suspend()
+    yield from batch.finish()
+    yield from batch.cancel()
+    batch.release()
+    yield from batch.take_over()
+    yield from batch.claim()
+    yield from batch.write()
+    return batch.outcomes, batch.effects
+
+
+class _Batch:
+    def __init__(self, operations: Sequence[Operation], *, worker: Worker) -> None:
+        self.operations = operations
+        self.worker = worker
+        self.room = worker.room
+        self.outcomes: list[Any] = [None] * len(operations)
+        self.effects = Effects()
+        self.runs: dict[str, _Run] = {}
+        self.by_type: dict[type, list[tuple[int, Any]]] = defaultdict(list)
+        for at, operation in enumerate(operations):
+            self.by_type[type(operation)].append((at, operation))
+        self.held: set[str] = set()  # locked keys
+        self.left: list[tuple[str, str, str | None, str | None, str | None]] = []  # events to number
+        self.families: dict[str, list[str]] = {}
+        self.guardians: dict[str, list[str]] = {}  # the runs that wait for members of a family
+        self.fresh_waits: dict[str, WaitRecord] = {}  # opened by this batch
+        self.new_runs: list[tuple[NewRun, RunState, int, str | None, datetime | None]] = []
+        self.new_steps: list[StepRecord] = []
+        self.new_events: list[tuple[NewEvent, int]] = []
+        self.numbered: list[tuple[str, int]] = []
+        self.cursors: dict[str, int] = {}
+        self.attached: list[AttachedRows] = []
+        self.closed: list[tuple[WaitRecord, WaitState]] = []
+
+    @property
+    def now(self) -> datetime:
+        assert self.effects.now is not None
+        return self.effects.now
+
+    def _each(self, kind: type) -> Iterable[tuple[int, Any]]:
+        """The operations of one type that have no outcome yet."""
+        return [(at, operation) for at, operation in self.by_type.get(kind, ()) if self.outcomes[at] is None]
+
+    # 1 and 2: locks ----------------------------------------------------------------------------------------------
+
+    def lock(self, own_now: datetime | None) -> Script[None]:
+        keys = yield from self._keys()
+        if keys:
+            self.held = {key for (key,) in (yield Query(sql.LOCK_KEYS, [sorted(keys)]))}
+            self._defer_unheld()
+            if self.left:
+                still = {id_ for (id_,) in (yield Query(sql.STILL_UNNUMBERED, [[event[0] for event in self.left]]))}
+                self.left = [event for event in self.left if event[0] in still and f"event:{event[1]}" in self.held]
+        ids = yield from self._run_ids()
+        rows = yield Query(sql.LOCK_RUNS, [ids, own_now])
+        self.effects.now = read_moment(rows[0][0])
+        for row in rows:
+            if row[1] is not None:
+                self._hold(row[1:])
+        if len(self.runs) < len(ids):
+            existing = {id_ for (id_,) in (yield Query(sql.EXISTING_RUNS, [[i for i in ids if i not in self.runs]]))}
+            self._defer_locked_elsewhere(existing)
+
+    def _keys(self) -> Script[set[str]]:
+        keys: set[str] = set()
+        for _, start in self._each(StartRun):
+            if start.run.idempotency_key is not None:
+                keys.add(f"start:{start.run.workflow}:{start.run.idempotency_key}")
+        for _, step in self._each(RecordStep):
+            if step.event is not None:
+                keys.add(f"event:{step.event.key}")
+            if step.run is not None and step.run.idempotency_key is not None:
+                keys.add(f"start:{step.run.workflow}:{step.run.idempotency_key}")
+        keys.update(f"event:{emit.event.key}" for _, emit in self._each(EmitEvent))
+        keys.update(f"event:{o.wait.event_key}" for _, o in self._each(OpenWait) if o.wait.event_key is not None)
+        if self.by_type.get(DeliverEvents) or self.by_type.get(ClaimRuns):
+            self.left = yield Query(sql.UNNUMBERED_EVENTS)  # type: ignore[assignment]
+            keys.update(f"event:{event[1]}" for event in self.left)
+            keys.update(f"event:{key}" for _, deliver in self._each(DeliverEvents) for key in deliver.keys)
+        return keys
+
+    def _defer_unheld(self) -> None:
+        for at, operation in enumerate(self.operations):
+            wanted: list[str] = []
+            if isinstance(operation, StartRun | RecordStep) and operation.run is not None:
+                if operation.run.idempotency_key is not None:
+                    wanted.append(f"start:{operation.run.workflow}:{operation.run.idempotency_key}")
+            if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
+                wanted.append(f"event:{operation.event.key}")
+            if isinstance(operation, OpenWait) and operation.wait.event_key is not None:
+                wanted.append(f"event:{operation.wait.event_key}")
+            if isinstance(operation, DeliverEvents):
+                wanted += [f"event:{key}" for key in operation.keys]
+            if any(key not in self.held for key in wanted):
+                self.outcomes[at] = Deferred.DEFERRED
+
+    def _run_ids(self) -> Script[list[str]]:
+        ids: set[str] = set()
+        for at, operation in enumerate(self.operations):
+            if self.outcomes[at] is not None:
+                continue
+            if isinstance(operation, RecordStep | OpenWait | CloseWaits | ExpireWaits | Suspend | FinishRun):
+                ids.add(operation.run_id)
+            if isinstance(operation, FinishRun | CloseWaits):
+                ids.update(operation.child_ids)
+            if isinstance(operation, FinishRun) and operation.parent_id is not None:
+                ids.add(operation.parent_id)
+            if isinstance(operation, ReleaseRuns):
+                ids.update(run_id for run_id, _ in operation.runs)
+        event_keys = sorted(key.removeprefix("event:") for key in self.held if key.startswith("event:"))
+        if event_keys:
+            ids.update(id_ for (id_,) in (yield Query(sql.WAITING_RUNS, [event_keys])))
+        answered = [event[3] for event in self.left if event[3] is not None]
+        if answered:
+            ids.update(row[1] for row in (yield Query(sql.WAITS_BY_ID, [answered])))
+        roots = [cancel.run_id for _, cancel in self._each(CancelRun)]
+        roots += [id_ for _, o in self._each(CloseWaits) for id_ in o.child_ids]
+        roots += [id_ for _, o in self._each(FinishRun) for id_ in o.child_ids]
+        if roots:
+            for root, member, parent in (yield Query(sql.FAMILIES, [roots])):
+                self.families.setdefault(root, []).append(member)
+                ids.add(member)
+                if parent is not None:
+                    self.guardians.setdefault(root, []).append(parent)
+                    ids.add(parent)
+        return sorted(ids)
+
+    def _hold(self, row: Sequence[Any]) -> None:
+        self.runs[row[0]] = _Run(
+            id=row[0],
+            workflow=row[1],
+            state=RunState(row[3]),
+            epoch=row[4],
+            worker_id=row[5],
+            warm_worker=row[6],
+            due_at=read_moment(row[7]),
+            losses=row[8],
+            total_losses=row[9],
+            parent_id=row[10],
+            parent_wait=row[11],
+            is_cancel_requested=row[12] is not None,
+            is_paused=row[13] is not None,
+        )
+
+    def _defer_locked_elsewhere(self, existing: set[str]) -> None:
+        """Runs that exist and were not given to us are locked by another transaction: their operations wait."""
+        for at, operation in enumerate(self.operations):
+            if self.outcomes[at] is not None:
+                continue
+            needed: list[str | None] = []
+            if isinstance(operation, RecordStep | OpenWait | CloseWaits | ExpireWaits | Suspend | FinishRun):
+                needed.append(operation.run_id)
+            if isinstance(operation, FinishRun):
+                needed.append(operation.parent_id)
+            if isinstance(operation, FinishRun | CloseWaits):
+                needed += [member for child in operation.child_ids for member in self.families.get(child, [])]
+            if isinstance(operation, CancelRun):
+                needed += self.families.get(operation.run_id, []) + self.guardians.get(operation.run_id, [])
+            if any(run_id in existing for run_id in needed):
+                self.outcomes[at] = Deferred.DEFERRED
+
+    def _fenced(self, run_id: str, epoch: int) -> _Run | None:
+        """The run, if it is ours in this epoch."""
+        run = self.runs.get(run_id)
+        if run is None or run.state is not RunState.RUNNING or run.epoch != epoch:
+            return None
+        return run if run.worker_id == self.worker.id else None
+
+    def _suspended(self, run_id: str, epoch: int) -> _Run | None:
+        """The run, if it waits and its copy here is still the latest."""
+        run = self.runs.get(run_id)
+        is_latest = run is not None and run.epoch == epoch and run.warm_worker == self.worker.id
+        return run if is_latest and run is not None and run.state is RunState.SUSPENDED else None
+
+    # 3: decisions ------------------------------------------------------------------------------------------------
+
+    def begin_runs(self) -> Script[None]:
+        starts: list[tuple[int, NewRun]] = [(at, o.run) for at, o in self._each(StartRun)]
+        keyed = [(r.workflow, r.idempotency_key) for _, r in starts if r.idempotency_key is not None]
+        steps = [(at, o) for at, o in self._each(RecordStep) if o.run is not None]
+        keyed += [(o.run.workflow, o.run.idempotency_key) for _, o in steps if o.run.idempotency_key is not None]
+        found: dict[tuple[str, str], tuple[str, str]] = {}
+        if keyed:
+            rows = yield Rows(sql.FIND_KEYED, sorted(set(keyed)), is_returning=True)
+            found = {(workflow, key): (id_, digest) for workflow, key, id_, digest in rows}
+        for at, run in starts:
+            self.outcomes[at] = self._begin(run, found)
+        for at, operation in steps:
+            owner = self._fenced(operation.run_id, operation.epoch)
+            if owner is None:
+                self.outcomes[at] = Recorded(Fate.LOST)
+            elif owner.is_cancel_requested:
+                self.outcomes[at] = Recorded(Fate.CANCELLED, is_cancel_requested=True)
+            else:
+                started = self._begin(operation.run, found)
+                self.new_steps.append(_with_result(operation.step, f'"{started.run_id}"', owner.epoch))
+                self.outcomes[at] = Recorded(Fate.KEPT, started=started)
+
+    def _begin(self, run: NewRun, found: dict[tuple[str, str], tuple[str, str]]) -> Started:
+        if run.idempotency_key is not None:
+            key = (run.workflow, run.idempotency_key)
+            if key in found:
+                return Started(found[key][0], is_new=False, input_digest=found[key][1])
+            found[key] = (run.id, run.input_digest)
+        due_at = run.due_at or self.now
+        if due_at > self.now or run.priority or self.room <= 0:
+            self.new_runs.append((run, RunState.PENDING, 0, None, due_at))
+            self.effects.has_due_runs = True
+            self.effects.must_notify = True
+            return Started(run.id, is_new=True, input_digest=run.input_digest)
+        self.room -= 1
+        self.new_runs.append((run, RunState.RUNNING, 1, self.worker.id, None))
+        self.effects.started.append(
+            ClaimedRun(
+                id=run.id,
+                workflow=run.workflow,
+                input=run.input,
+                epoch=1,
+                prior_epoch=0,
+                prior_state=RunState.PENDING,
+                version=run.version,
+                parent_id=run.parent_id,
+                parent_wait=run.parent_wait,
+                started_by=run.started_by,
+                created_at=self.now,
+            )
+        )
+        return Started(run.id, is_new=True, input_digest=run.input_digest)
+
+    def record_steps(self) -> None:
+        for at, operation in self._each(RecordStep):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = Recorded(Fate.LOST)
+                continue
+            if run.is_cancel_requested and operation.event is not None:
+                self.outcomes[at] = Recorded(Fate.CANCELLED, is_cancel_requested=True)
+                continue
+            # A step that was in flight when the cancel came is recorded: it has happened.
+            self.new_steps.append(replace(operation.step, epoch=run.epoch))
+            self.outcomes[at] = Recorded(Fate.KEPT, is_cancel_requested=run.is_cancel_requested)
+
+    def open_waits(self) -> Script[None]:
+        for at, operation in self._each(OpenWait):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = WaitOpened(Fate.LOST)
+                continue
+            if run.is_cancel_requested:
+                self.outcomes[at] = WaitOpened(Fate.CANCELLED)
+                continue
+            wait = replace(operation.wait, created_at=self.now)
+            self.fresh_waits[wait.id] = wait
+            self.attached.extend(operation.attached)
+            if operation.child is not None:
+                self._begin(operation.child, {})
+            self.outcomes[at] = WaitOpened(Fate.KEPT, wait=wait)
+        return
+        yield
+
+    def deliver_events(self) -> Script[None]:
+        """Number what is new, then give each run that waits the lowest number above its cursor."""
+        fresh = [o.event for _, o in self.by_type.get(EmitEvent, ()) if f"event:{o.event.key}" in self.held]
+        fresh += [
+            o.event
+            for at, o in self.by_type.get(RecordStep, ())
+            if o.event is not None and isinstance(self.outcomes[at], Recorded) and self.outcomes[at].fate is Fate.KEPT
+        ]
+        looked = sorted({w.event_key for w in self.fresh_waits.values() if w.event_key is not None})
+        looked += sorted({k for _, o in self._each(DeliverEvents) for k in o.keys} - set(looked))
+        touched = sorted({event.key for event in fresh} | {event[1] for event in self.left} | set(looked))
+        for at, _ in self._each(EmitEvent):
+            self.outcomes[at] = True
+        for at, _ in self._each(DeliverEvents):
+            self.outcomes[at] = len(self.left)
+        if not touched:
+            return
+        news = yield from self._number(fresh, touched)
+        waits = [to_wait(row) for row in (yield Query(sql.OPEN_WAITS_OF_KEYS, [touched]))]
+        waits += [wait for wait in self.fresh_waits.values() if wait.event_key is not None]
+        yield from self._deliver_answers()
+        if not waits:
+            return
+        by_key: dict[str, list[WaitRecord]] = defaultdict(list)
+        for wait in sorted(waits, key=lambda w: w.id):
+            by_key[str(wait.event_key)].append(wait)
+        old: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
+        if looked:
+            lowest = min((w.after_seq for key in looked for w in by_key.get(key, [])), default=0)
+            for key, seq, run_id, payload in (yield Query(sql.NUMBERED_EVENTS, [looked, lowest])):
+                old[key].append((seq, run_id, payload))
+        for key, of_key in by_key.items():
+            for seq, run_id, payload in [*old.get(key, []), *news.get(key, [])]:
+                yield from self._offer(of_key, seq=seq, target=run_id, payload=payload)
+
+    def _number(
+        self, fresh: list[NewEvent], keys: list[str]
+    ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
+        if not fresh and not self.left:
+            return {}
+        last: dict[str, int] = dict((yield Query(sql.LAST_NUMBERS, [keys])))  # type: ignore[arg-type]
+        news: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
+        for id_, key, run_id, wait_id, payload in self.left:
+            last[key] = (last.get(key) or 0) + 1
+            self.numbered.append((id_, last[key]))
+            if wait_id is None:
+                news[key].append((last[key], run_id, payload))
+        for event in fresh:
+            last[event.key] = (last.get(event.key) or 0) + 1
+            self.new_events.append((event, last[event.key]))
+            news[event.key].append((last[event.key], event.run_id, event.payload))
+        return news
+
+    def _offer(self, waits: list[WaitRecord], *, seq: int, target: str | None, payload: str | None) -> Script[None]:
+        served: set[str] = set()
+        for wait in waits:
+            if wait.run_id in served or (target is not None and target != wait.run_id):
+                continue
+            if seq <= max(wait.after_seq, self.cursors.get(wait.id, 0)) or wait.id in self._ended_ids():
+                continue
+            run = self.runs.get(wait.run_id)
+            if run is None:
+                self.effects.unmatched.add(str(wait.event_key))
+                served.add(wait.run_id)
+                continue
+            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
+                self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
+                served.add(wait.run_id)
+                for other in waits:  # one event goes to one wait of a run
+                    if other.run_id == wait.run_id and other.id != wait.id:
+                        self.cursors[other.id] = seq
+
+    def _deliver_answers(self) -> Script[None]:
+        answers = {event[3]: event for event in self.left if event[3] is not None}
+        if not answers:
+            return
+        for row in (yield Query(sql.WAITS_BY_ID, [sorted(answers)])):
+            wait = to_wait(row)
+            run = self.runs.get(wait.run_id)
+            event = answers[wait.id]
+            if run is None or wait.state is not WaitState.RESOLVED:
+                if wait.state is WaitState.RESOLVED:  # locked elsewhere: leave the event as it is
+                    self.numbered = [entry for entry in self.numbered if entry[0] != event[0]]
+                    self.effects.has_due_runs = True
+                continue
+            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
+                self._deliver(run, wait, StepState.SUCCEEDED, result=event[4] or "null")
+
+    def end_waits(self) -> Script[None]:
+        """Withdrawals, and limits of running runs that have passed."""
+        expiring = []
+        for at, operation in self._each(ExpireWaits):
+            run = self._fenced(operation.run_id, operation.epoch)
+            self.outcomes[at] = Fate.KEPT if run is not None else Fate.LOST
+            if run is not None:
+                expiring.append(run.id)
+        yield from self._expire(expiring)
+        for at, operation in self._each(CloseWaits):
+            if self._fenced(operation.run_id, operation.epoch) is None:
+                self.outcomes[at] = Fate.LOST
+                continue
+            self.outcomes[at] = Fate.KEPT
+            for row in (yield Query(sql.WAITS_BY_ID, [list(operation.wait_ids)])):
+                wait = to_wait(row)
+                if wait.state in {WaitState.OPEN, WaitState.RESOLVED}:
+                    yield from self._end_wait(wait, WaitState.WITHDRAWN)
+            yield from self._cancel_children(operation.child_ids, reason="no longer awaited")
+
+    def _expire(self, run_ids: list[str]) -> Script[None]:
+        if not run_ids:
+            return
+        for row in (yield Query(sql.DUE_WAITS_OF_RUNS, [run_ids, self.now])):
+            wait = to_wait(row)
+            if wait.id in self._ended_ids():
+                continue
+            if (yield from self._end_wait(wait, WaitState.EXPIRED)):
+                run = self.runs[wait.run_id]
+                if wait.kind == StepKind.TIMER:
+                    self._deliver(run, wait, StepState.SUCCEEDED, result="null")
+                else:
+                    error = record_error(WaitTimeout(wait.event_key or wait.name))
+                    self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
+
+    def _ended_ids(self) -> set[str]:
+        return {wait.id for wait, _ in self.closed}
+
+    def _end_wait(self, wait: WaitRecord, state: WaitState) -> Script[bool]:
+        """The compare-and-set; true if it was us who ended it."""
+        if wait.id in self.fresh_waits:
+            del self.fresh_waits[wait.id]
+            self.fresh_waits[wait.id] = replace(wait, state=state)
+        else:
+            won = yield Rows(sql.END_WAITS, [(wait.id, state, wait.state, self.now)], is_returning=True)
+            if not won:
+                return False
+        self.closed.append((wait, state))
+        return True
+
+    def _deliver(
+        self,
+        run: _Run,
+        wait: WaitRecord,
+        state: StepState,
+        *,
+        result: str | None = None,
+        error: str | None = None,
+        details: str | None = None,
+        event_seq: int | None = None,
+    ) -> None:
+        """Write the end of a wait into its run's journal and see that the run goes on."""
+        record = StepRecord(
+            run_id=wait.run_id,
+            path=wait.path,
+            name=wait.name,
+            kind=wait.kind,
+            state=state,
+            started_at=wait.created_at or self.now,
+            ended_at=self.now,
+            arguments=wait.arguments,
+            result=result,
+            error=error,
+            details=details,
+            display_name=wait.display_name,
+            epoch=run.epoch,
+            event_seq=event_seq,
+        )
+        self.new_steps.append(record)
+        if wait.id in self.fresh_waits:  # over before it began: its caller hears of it as the outcome
+            for at, operation in self.by_type.get(OpenWait, ()):
+                if operation.wait.id == wait.id:
+                    self.outcomes[at] = WaitOpened(Fate.KEPT, record=record)
+            return
+        run.is_delivered = True
+        self._wake(run, record)
+
+    def _wake(self, run: _Run, record: StepRecord) -> None:
+        if run.state is RunState.RUNNING:
+            if run.worker_id == self.worker.id:
+                self.effects.delivered.append(record)
+            else:
+                run.due_at, run.is_changed = self.now, True  # its owner reads it when it looks
+                self.effects.must_notify = True
+            return
+        if run.state is not RunState.SUSPENDED:
+            return  # pending: it will read its journal; parked: it waits for an operator
+        if run.warm_worker == self.worker.id and self.room > 0 and not run.is_paused and run.losses < 2:
+            self.room -= 1
+            self.effects.woken.append((run.id, run.epoch, run.epoch + 1))
+            self.effects.delivered.append(replace(record, epoch=run.epoch + 1))
+            run.state, run.epoch, run.worker_id, run.due_at = RunState.RUNNING, run.epoch + 1, self.worker.id, None
+        else:
+            run.due_at = self.now
+            self.effects.has_due_runs = True
+            self.effects.must_notify = True
+        run.is_changed = True
+
+    def suspend(self) -> None:
+        for at, operation in self._each(Suspend):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = Suspended(Fate.LOST)
+            elif run.is_cancel_requested:
+                self.outcomes[at] = Suspended(Fate.KEPT, is_cancel_requested=True)
+            elif run.is_delivered:
+                self.outcomes[at] = Suspended(Fate.KEPT)
+            elif run.due_at is not None:  # another process delivered while we ran
+                run.due_at, run.is_changed = None, True
+                self.outcomes[at] = Suspended(Fate.KEPT, must_read=True)
+            else:
+                run.state, run.worker_id, run.warm_worker = RunState.SUSPENDED, None, self.worker.id
+                run.due_at, run.is_changed = operation.due_at, True
+                self.outcomes[at] = Suspended(Fate.KEPT, is_suspended=True)
+
+    def finish(self) -> Script[None]:
+        finishing: list[tuple[int, FinishRun, _Run]] = []
+        for at, operation in self._each(FinishRun):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None and operation.state is RunState.PARKED:
+                run = self._suspended(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = Finished(Fate.LOST)
+            else:
+                finishing.append((at, operation, run))
+        closing = []
+        for at, operation, run in finishing:
+            state = operation.state
+            if run.is_cancel_requested and state is not RunState.PARKED:
+                state = RunState.CANCELLED
+            self._end_run(run, state, result=operation.result, error=operation.error)
+            self.outcomes[at] = Finished(Fate.KEPT, state)
+            if state is not RunState.PARKED:
+                yield from self._cancel_children(operation.child_ids, reason="its parent has ended")
+                if operation.has_open_waits:
+                    closing.append(run.id)
+        yield from self._close_waits_of(closing)
+        ended = [run for _, _, run in finishing if run.state.is_final]
+        yield from self._tell_parents(ended)
+
+    def _end_run(self, run: _Run, state: RunState, *, result: str | None = None, error: str | None = None) -> None:
+        if state is RunState.CANCELLED:
+            result = None
+        run.state, run.worker_id, run.warm_worker, run.due_at = state, None, None, None
+        run.result, run.error, run.is_changed = result, error, True
+        if state.is_final:
+            run.finished_at = self.now
+        self.effects.ended.append((run.id, state))
+
+    def _tell_parents(self, ended: Sequence[_Run]) -> Script[None]:
+        children = [run for run in ended if run.parent_id is not None and run.parent_wait is not None]
+        if not children:
+            return
+        by_wait = {str(run.parent_wait): run for run in children}
+        for row in (yield Query(sql.WAITS_BY_ID, [sorted(by_wait)])):
+            wait = to_wait(row)
+            child, parent = by_wait[wait.id], self.runs.get(wait.run_id)
+            if parent is None or wait.state is not WaitState.OPEN or wait.id in self._ended_ids():
+                continue
+            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
+                if child.state is RunState.SUCCEEDED:
+                    self._deliver(parent, wait, StepState.SUCCEEDED, result=child.result or "null")
+                else:
+                    self._deliver(parent, wait, StepState.FAILED, error=_child_error(child))
+
+    def _close_waits_of(self, run_ids: list[str], state: WaitState = WaitState.CANCELLED) -> Script[None]:
+        if not run_ids:
+            return
+        for row in (yield Query(sql.OPEN_WAITS_OF_RUNS, [run_ids])):
+            wait = to_wait(row)
+            if wait.id not in self._ended_ids():
+                yield from self._end_wait(wait, state)
+        for wait in list(self.fresh_waits.values()):
+            if wait.run_id in run_ids and wait.state is WaitState.OPEN:
+                yield from self._end_wait(wait, state)
+
+    def cancel(self) -> Script[None]:
+        for at, operation in self._each(CancelRun):
+            target = self.runs.get(operation.run_id)
+            if target is None:
+                self.outcomes[at] = Cancelled(None)
+                continue
+            if target.state.is_final:
+                self.outcomes[at] = Cancelled(target.state, was_final=True)
+                continue
+            yield from self._cancel_family(operation.run_id, reason=operation.reason, by=operation.by)
+            self.outcomes[at] = Cancelled(target.state)
+
+    def _cancel_children(self, child_ids: Sequence[str], *, reason: str) -> Script[None]:
+        for child in child_ids:
+            yield from self._cancel_family(child, reason=reason, by=None)
+
+    def _cancel_family(self, root: str, *, reason: str | None, by: str | None) -> Script[None]:
+        ended = []
+        for member in self.families.get(root, [root]):
+            run = self.runs.get(member)
+            if run is None or run.state.is_final:
+                continue
+            if run.cancel is None and not run.is_cancel_requested:
+                run.cancel, run.is_cancel_requested, run.is_changed = (self.now, reason, by), True, True
+            if run.state is RunState.RUNNING:
+                if run.worker_id == self.worker.id:
+                    self.effects.cancel_requested.append(run.id)
+                else:
+                    run.due_at = self.now  # its owner looks at runs of its own that are due
+                    self.effects.must_notify = True
+                continue
+            run.epoch += 1  # whoever holds a copy of it cannot write any more
+            self._end_run(run, RunState.CANCELLED)
+            ended.append(run)
+        yield from self._close_waits_of([run.id for run in ended])
+        yield from self._tell_parents(ended)
+
+    def release(self) -> None:
+        for at, operation in self._each(ReleaseRuns):
+            released = 0
+            for run_id, epoch in operation.runs:
+                run = self._fenced(run_id, epoch)
+                if run is not None:
+                    run.state, run.worker_id, run.warm_worker = RunState.PENDING, None, None
+                    run.due_at, run.is_changed = self.now, True
+                    released += 1
+            self.outcomes[at] = released
+            if released:
+                self.effects.has_due_runs = self.effects.must_notify = True
+
+    def take_over(self) -> Script[None]:
+        for at, operation in self._each(TakeOver):
+            oldest = self.now - timedelta(seconds=operation.lease_seconds)
+            taken: list[str] = []
+            for row in (yield Query(sql.RUNS_OF_DEAD, [list(operation.dead_workers), oldest])):
+                if row[0] in self.runs:
+                    continue
+                self._hold(row[:14])
+                run, made_progress = self.runs[row[0]], bool(row[14])
+                run.losses = 1 if made_progress else run.losses + 1
+                run.total_losses += 1
+                run.epoch += 1  # the worker may only be slow: from here on it cannot write
+                run.is_changed = True
+                taken.append(run.id)
+                if run.losses >= operation.max_losses or run.total_losses >= operation.max_total_losses:
+                    self._end_run(run, RunState.PARKED, error=_poison_error(run))
+                else:
+                    run.state, run.worker_id, run.warm_worker, run.due_at = RunState.PENDING, None, None, self.now
+            if taken:
+                self.effects.has_due_runs = self.effects.must_notify = True
+            self.outcomes[at] = taken
+        for at, operation in self._each(ParkUnknown):
+            latest = self.now - timedelta(seconds=operation.grace_seconds)
+            ids = [id_ for (id_,) in (yield Query(sql.UNKNOWN_RUNS, [list(operation.workflows), latest]))]
+            rows = (yield Query(sql.LOCK_RUNS, [ids, self.now])) if ids else []
+            for row in rows:
+                if row[1] is not None and row[1] not in self.runs:
+                    self._hold(row[1:])
+                    run = self.runs[row[1]]
+                    self._end_run(run, RunState.PARKED, error=_unknown_error(run))
+            self.outcomes[at] = ids
+
+    def claim(self) -> Script[None]:
+        for at, operation in self._each(ClaimRuns):
+            limit = min(operation.limit, max(self.room, 0))
+            taken = 0
+            if limit > 0 and operation.workflows:
+                parameters = [
+                    self.now,
+                    self.worker.id,
+                    self.now - HEAD_START,
+                    list(operation.workflows),
+                    operation.is_isolated,
+                    limit,
+                ]
+                claimed = [to_claimed(row) for row in (yield Query(sql.DUE_RUNS, parameters))]
+                claimed = [run for run in claimed if run.id not in self.runs]  # decided above; next time
+                if claimed:
+                    rows = yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])
+                    for row in rows:
+                        if row[1] is not None:
+                            self._hold(row[1:])
+                for run in claimed:
+                    held = self.runs[run.id]
+                    held.state, held.epoch, held.worker_id = RunState.RUNNING, held.epoch + 1, self.worker.id
+                    held.due_at, held.started_at, held.is_changed = None, self.now, True
+                    self.effects.claimed.append(run)
+                    taken += 1
+                self.room -= taken
+                yield from self._expire([run.id for run in claimed])
+                if taken == limit:
+                    self.effects.has_due_runs = True
+            self.outcomes[at] = taken
+
+    # writes ------------------------------------------------------------------------------------------------------
+
+    def write(self) -> Script[None]:
+        if self.new_runs:
+            yield Rows(sql.INSERT_RUNS, [self._new_run_values(*entry) for entry in self.new_runs])
+        if self.new_steps:
+            # One statement may not meet a row twice: a checkpoint after its early sighting wins.
+            yield Rows(
+                sql.INSERT_STEPS, [step_values(s) for s in {(s.run_id, s.path): s for s in self.new_steps}.values()]
+            )
+        if self.fresh_waits:
+            yield Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()])
+        if self.new_events:
+            rows = [(e.id, e.key, seq, e.run_id, None, e.payload, self.now) for e, seq in self.new_events]
+            yield Rows(sql.INSERT_EVENTS, rows)
+        if self.numbered:
+            yield Rows(sql.NUMBER_EVENTS, self.numbered)
+        moved = [(id_, seq) for id_, seq in self.cursors.items() if id_ not in self._ended_ids()]
+        if moved:
+            yield Rows(sql.MOVE_CURSORS, moved)
+        changed = [self._run_values(run) for run in sorted(self.runs.values(), key=lambda r: r.id) if run.is_changed]
+        if changed:
+            yield Rows(sql.UPDATE_RUNS, changed)
+        for attached in self.attached:
+            yield Rows(attached.statement, attached.rows)
+        yield from self._close_kinds()
+        if self.effects.must_notify:
+            yield Query(sql.NOTIFY)
+
+    def _close_kinds(self) -> Script[None]:
+        by_kind: dict[str, list[tuple[str, str, datetime]]] = defaultdict(list)
+        for wait, state in self.closed:
+            if state is not WaitState.DELIVERED and wait.reference is not None:
+                by_kind[wait.kind].append((wait.reference, state.value, self.now))
+        for kind, rows in sorted(by_kind.items()):
+            closer = self.worker.closers.get(kind)
+            if closer is not None:
+                for attached in closer(rows):
+                    yield Rows(attached.statement, attached.rows)
+
+    def _new_run_values(
+        self, run: NewRun, state: RunState, epoch: int, worker_id: str | None, due_at: datetime | None
+    ) -> Sequence[Any]:
+        return (
+            run.id,
+            run.workflow,
+            run.version,
+            state.value,
+            run.input,
+            run.input_digest,
+            run.priority,
+            epoch,
+            worker_id,
+            due_at,
+            0,
+            0,
+            run.idempotency_key,
+            run.parent_id,
+            run.parent_wait,
+            run.started_by,
+            self.now,
+            self.now if state is RunState.RUNNING else None,
+        )
+
+    def _run_values(self, run: _Run) -> Sequence[Any]:
+        cancelled_at, reason, by = run.cancel or (None, None, None)
+        return (
+            run.id,
+            run.state.value,
+            run.epoch,
+            run.worker_id,
+            run.warm_worker,
+            run.due_at,
+            run.losses,
+            run.total_losses,
+            run.started_at,
+            run.finished_at,
+            cancelled_at,
+            reason,
+            by,
+            run.result,
+            run.error,
+        )
+
+
+def _with_result(step: StepRecord, result: str, epoch: int) -> StepRecord:
+    return replace(step, result=result, epoch=epoch)
+
+
+def _child_error(child: _Run) -> str:
+    return record_error(RunFailed(child.id, state=child.state.value), cause=child.error)
+
+
+def _poison_error(run: _Run) -> str:
+    return record_error(
+        RuntimeError(
+            f"the run was lost {run.losses} times in a row without a new checkpoint ({run.total_losses} in all): "
+            "it probably ends the process it runs in; look at its last step, then release or cancel it"
+        )
+    )
+
+
+def _unknown_error(run: _Run) -> str:
+    return record_error(
+        LookupError(f"no worker knows the workflow {run.workflow!r}; register it, then release this run or cancel it")
+    )

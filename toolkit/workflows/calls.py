@@ -1,0 +1,328 @@
+"""The one way in which a step runs: journal first, then attempts, then the checkpoint.
+
+Everything above the engine that is "a step" goes through :func:`run_step`; what an agent does inside its step goes
+through :func:`checkpoint`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from toolkit.errors import SerializationError, StepTimeout, WrongContext
+from toolkit.serialization import Codec
+from toolkit.storage import DataRejected
+from toolkit.workflows.executions import details_of
+from toolkit.workflows.failures import record_error, revive_error
+from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.retries import RetryPolicy
+from toolkit.workflows.scopes import Scope, StepContext, current_scope, entered
+from toolkit.workflows.states import StepKind, StepState
+from toolkit.workflows.waits import sleep_on_record
+
+T = TypeVar("T")
+Body = Callable[[], Awaitable[T]]
+
+logger = logging.getLogger(__name__)
+
+# A longer pause between two attempts is a timer on record, and the run may leave memory meanwhile.
+LONGEST_PAUSE = 5.0
+LARGEST_PAYLOAD = 50_000_000
+
+
+async def run_step(
+    *,
+    name: str,
+    kind: str,
+    body: Body[T],
+    result: Codec[T],
+    arguments: str | None = None,
+    display_name: str | None = None,
+    max_retries: int = 0,
+    timeout: float | None = None,
+    retry: RetryPolicy | None = None,
+    adopt: Callable[[dict[str, Any]], None] | None = None,
+    reencode: Callable[[str], str] | None = None,
+    can_wait: bool = False,
+) -> T:
+    """Run ``body`` as a step of the run that the caller stands in; outside a run, simply run it.
+
+    A step that is on record returns what is recorded, or raises it. ``arguments`` is JSON text, compared on replay.
+    ``reencode`` turns recorded arguments into what today's types make of them, for arguments whose text differs.
+    ``adopt`` gets the recorded details then, so that a kind can rebuild what it keeps in memory. ``can_wait`` says that
+    the body may wait for events: it is run again from its own checkpoints after a long wait.
+
+    Raises:
+        WrongContext: called from a task of the author's own; use ``gather``.
+        SerializationError: the result does not fit its type.
+    """
+    scope = current_scope()
+    if scope is None:
+        return await body()
+    scope.check_task(f"step {name!r}")
+    scope.check_session(f"step {name!r}")
+    path = scope.next_path(name)
+    execution = scope.execution
+    recorded = execution.journal.get(path)
+    if recorded is not None and (recorded.state is StepState.SUCCEEDED or scope.step is None):
+        if recorded.kind != kind or not _same_arguments(recorded.arguments, arguments, reencode):
+            raise execution.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
+        if adopt is not None:
+            adopt(details_of(recorded))
+        if recorded.state is StepState.FAILED:
+            raise revive_error(recorded.error or "{}")
+        return result.decode(recorded.result or "null")
+    call = _Call(
+        scope=scope,
+        path=path,
+        name=name,
+        kind=kind,
+        display_name=display_name,
+        arguments=arguments,
+        timeout=timeout,
+        retry=retry or RetryPolicy(max_retries=max_retries),
+        can_wait=can_wait,
+    )
+
+    async def encoded() -> str:
+        return result.encode(await body())
+
+    return result.decode(await call.run(encoded))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A kept result inside a step: its JSON text, whether it was made just now, and what its body noted."""
+
+    value: str
+    fresh: bool
+    details: dict[str, Any]
+
+
+async def checkpoint(
+    key: str,
+    *,
+    kind: str,
+    body: Body[str],
+    arguments: str | None = None,
+    display_name: str | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: float | None = None,
+) -> Checkpoint:
+    """Keep what ``body`` returns under ``key`` of the step that the caller stands in.
+
+    The key is explicit, so any task below the step may call this, in any order. ``body`` returns JSON text and runs in a
+    place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they reach the
+    caller as they are. ``arguments`` is shown, never compared.
+
+    Raises:
+        WrongContext: outside the body of a step.
+    """
+    scope = current_scope()
+    if scope is None or scope.step is None:
+        raise WrongContext(f"checkpoint {key!r} was made outside the body of a step")
+    path = f"{scope.path}/{key}"
+    recorded = scope.execution.journal.get(path)
+    if recorded is not None and recorded.state is StepState.SUCCEEDED:
+        return Checkpoint(recorded.result or "null", fresh=False, details=details_of(recorded))
+    call = _Call(
+        scope=scope,
+        path=path,
+        name=key,
+        kind=kind,
+        display_name=display_name,
+        arguments=arguments,
+        timeout=timeout,
+        retry=retry or RetryPolicy(),
+        keeps_failures=False,
+    )
+    value = await call.run(body)
+    return Checkpoint(value, fresh=True, details=call.details)
+
+
+class _Call:
+    """One step on its way from its first attempt to its checkpoint."""
+
+    def __init__(
+        self,
+        *,
+        scope: Scope,
+        path: str,
+        name: str,
+        kind: str,
+        display_name: str | None,
+        arguments: str | None,
+        timeout: float | None,
+        retry: RetryPolicy,
+        can_wait: bool = False,
+        keeps_failures: bool = True,
+    ) -> None:
+        self.scope = scope
+        self.execution = scope.execution
+        self.path, self.name, self.kind = path, name, kind
+        self.display_name, self.arguments = display_name, arguments
+        self.timeout, self.retry = timeout, retry
+        self.can_wait, self.keeps_failures = can_wait, keeps_failures
+        self.clock = self.execution.engine.runtime.clock
+        self.details: dict[str, Any] = {}
+        self.errors: list[str] = []
+        self.attempt = 1
+
+    async def run(self, body: Body[str]) -> str:
+        """The JSON text of the result, durable."""
+        self.execution.check()
+        self.started_at = self.clock.now()
+        self.execution.in_flight[self.path] = self._row(StepState.RUNNING)
+        try:
+            return await self._attempts(body)
+        finally:
+            self.execution.in_flight.pop(self.path, None)
+            self.execution.shown.discard(self.path)
+
+    async def _attempts(self, body: Body[str]) -> str:
+        await self._skip_recorded_pauses()
+        while True:
+            context = StepContext(self.execution.run.id, self.path, attempt=self.attempt, details=self.details)
+            try:
+                text = await self._attempt(body, context)
+            except Exception as error:  # noqa: BLE001 - the author's code, whatever it raises
+                if context.session is not None:
+                    await context.session.give_up()
+                pause = self.retry.delay_after(
+                    error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
+                )
+                self.errors.append(f"{type(error).__qualname__}: {error}")
+                if pause is None:
+                    await self._keep_failure(error)
+                    raise
+                logger.info(
+                    "A step failed and is tried again",
+                    extra={
+                        "event": "step.retry",
+                        "run_id": self.execution.run.id,
+                        "step": self.path,
+                        "attempt": self.attempt,
+                        "error_type": type(error).__qualname__,
+                        "pause_seconds": round(pause, 3),
+                    },
+                )
+                await self._pause(pause)
+                self.attempt += 1
+                self.execution.check()
+            except BaseException:
+                if context.session is not None:
+                    await context.session.give_up()
+                raise
+            else:
+                return text
+
+    async def _attempt(self, body: Body[str], context: StepContext) -> str:
+        place = Scope(self.execution, self.path, task=asyncio.current_task(), step=context, can_wait=self.can_wait)
+        with entered(place):
+            text = await self._within_limits(body, place)
+            if len(text) > LARGEST_PAYLOAD:
+                raise SerializationError(
+                    f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
+                    "kept; store it as a File and return the reference"
+                )
+            record = self._row(StepState.SUCCEEDED, result=text)
+            if context.session is not None:
+                await context.session.commit_with(record)
+                self.execution.note(record)
+            else:
+                try:
+                    await self.execution.record(record)
+                except DataRejected as error:
+                    raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
+        return text
+
+    async def _within_limits(self, body: Body[str], place: Scope) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        try:
+            if self.timeout is None:
+                return await body()
+            try:
+                async with asyncio.timeout(self.timeout) as limit:
+                    return await body()
+            except TimeoutError:
+                if limit.expired():
+                    raise StepTimeout(self.name, self.timeout) from None
+                raise
+        except asyncio.CancelledError:
+            if place.is_dead:
+                raise
+            if task.cancelling() > before:
+                raise self.execution.foreign_cancellation() from None
+            raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
+
+    async def _keep_failure(self, error: Exception) -> None:
+        if not self.keeps_failures:
+            return
+        text = record_error(error, errors=self.errors)
+        await self.execution.record(self._row(StepState.FAILED, error=text))
+
+    def _row(self, state: StepState, *, result: str | None = None, error: str | None = None) -> StepRecord:
+        return StepRecord(
+            run_id=self.execution.run.id,
+            path=self.path,
+            name=self.name,
+            kind=self.kind,
+            state=state,
+            started_at=self.started_at,
+            ended_at=None if state is StepState.RUNNING else self.clock.now(),
+            arguments=self.arguments,
+            result=result,
+            error=error,
+            details=json.dumps(self.details) if self.details else None,
+            display_name=self.display_name,
+            attempts=self.attempt,
+            epoch=self.execution.epoch,
+        )
+
+    def _pause_path(self) -> str:
+        return f"{self.path}/retry/{self.attempt}"
+
+    async def _skip_recorded_pauses(self) -> None:
+        """After a crash, go on with the attempt that the pauses on record lead up to."""
+        while self._pause_path() in self.execution.journal or self._pause_path() in self.execution.waits:
+            await sleep_on_record(self.scope, self._pause_path(), seconds=0.0)
+            self.attempt += 1
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds > LONGEST_PAUSE and self.scope.can_wait:
+            await sleep_on_record(self.scope, self._pause_path(), seconds=seconds)
+        else:
+            await self.clock.sleep(seconds)
+
+
+def _same_arguments(recorded: str | None, now: str | None, reencode: Callable[[str], str] | None) -> bool:
+    """Whether two argument texts mean the same: the same text, the same JSON, or the same under today's types.
+
+    A type may have gained a default since, or its fields another order; that harms nobody.
+    """
+    if recorded == now or recorded is None or now is None:
+        return recorded == now
+    if json.loads(recorded) == json.loads(now):
+        return True
+    try:
+        return reencode is not None and reencode(recorded) == now
+    except SerializationError:
+        return False
+
+
+def seconds_of(limit: float | timedelta | None) -> float | None:
+    """A limit in seconds; negative and ``None`` mean none."""
+    if limit is None:
+        return None
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+    return None if seconds < 0 else seconds
+
+
+__all__ = ["Checkpoint", "StepKind", "checkpoint", "run_step", "seconds_of"]

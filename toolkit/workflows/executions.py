@@ -1,0 +1,281 @@
+"""One run in this process's memory: its journal, its branches, and its way to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from toolkit.storage import OutcomeUnknown
+from toolkit.workflows.failures import RunCancelled, RunParked
+from toolkit.workflows.operations import (
+    ClaimedRun,
+    Fate,
+    Operation,
+    Recorded,
+    RecordStep,
+    StepRecord,
+    Suspend,
+    Suspended,
+    WaitRecord,
+)
+from toolkit.workflows.states import StepKind, StepState
+
+if TYPE_CHECKING:
+    from toolkit.workflows.definitions import Workflow
+    from toolkit.workflows.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+# What a waiting coroutine costs beyond its journal, roughly; the payloads it has seen are added.
+_COROUTINE_BYTES = 6_000
+
+
+class Execution:
+    """A run between its claim and its end, or its eviction.
+
+    ``active`` counts the branches that are not waiting for the engine. When it reaches nought, the run is suspended: its
+    waits are on record, and the coroutine stays here, warm, until the run is due or the room is needed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        run: ClaimedRun,
+        workflow: Workflow[Any, Any],
+        *,
+        steps: Sequence[StepRecord] = (),
+        waits: Sequence[WaitRecord] = (),
+    ) -> None:
+        self.engine = engine
+        self.run = run
+        self.workflow = workflow
+        self.epoch = run.epoch
+        self.journal = {step.path: step for step in steps if step.state is not StepState.RUNNING}
+        self.waits = {wait.path: wait for wait in waits}
+        self.cursors: dict[str, int] = {}
+        self.memory: dict[str, object] = {}
+        self.task: asyncio.Task[None] | None = None
+        self.active = 1
+        self.is_dead = False
+        self.is_cancel_requested = run.is_cancel_requested
+        self.is_suspending = False
+        self.in_flight: dict[str, StepRecord] = {}
+        self.shown: set[str] = set()
+        self.payload_bytes = len(run.input)
+        self._parked: dict[str, asyncio.Future[StepRecord]] = {}
+        for step in steps:
+            self._note_cursor(step)
+
+    @property
+    def cost_bytes(self) -> int:
+        """An estimate of the memory that this copy holds."""
+        return _COROUTINE_BYTES + 3 * self.payload_bytes
+
+    @property
+    def next_deadline(self) -> datetime | None:
+        """The nearest limit of a wait that is open."""
+        return min((w.deadline_at for w in self.waits.values() if w.deadline_at is not None), default=None)
+
+    @property
+    def child_ids(self) -> list[str]:
+        """The child runs that this run waits for."""
+        return [w.reference for w in self.waits.values() if w.kind == StepKind.CHILD and w.reference is not None]
+
+    # The way to the database -------------------------------------------------------------------------------------
+
+    async def commit(self, operation: Operation) -> Any:
+        """The outcome of ``operation`` once it is durable; a cancelled caller still waits for it.
+
+        Raises:
+            asyncio.CancelledError: the run is not ours any more.
+            RunParked: somebody other than the engine cancelled the caller.
+        """
+        if self.is_dead:
+            raise asyncio.CancelledError("this copy of the run was given up")
+        future = self.engine.submit(operation)
+        try:
+            outcome = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if not future.done():
+                await asyncio.wait([future])
+            if self.is_dead:
+                raise
+            raise self.foreign_cancellation() from None
+        except OutcomeUnknown:
+            self.engine.abandon(self)
+            raise asyncio.CancelledError("the outcome of a commit is unknown; the run is read again") from None
+        if outcome is Fate.LOST or getattr(outcome, "fate", None) is Fate.LOST:
+            self.engine.abandon(self)
+            raise asyncio.CancelledError("another process owns the run")
+        return outcome
+
+    async def record(self, step: StepRecord, **more: Any) -> Recorded:
+        """Make a checkpoint durable and keep it in the journal."""
+        outcome = cast(Recorded, await self.commit(RecordStep(self.run.id, self.epoch, step, **more)))
+        if outcome.fate is Fate.CANCELLED:
+            self.request_cancel()
+            raise RunCancelled
+        self.note(step)
+        if outcome.is_cancel_requested:
+            self.request_cancel()
+        return outcome
+
+    def note(self, step: StepRecord) -> None:
+        """Keep a checkpoint that is durable."""
+        self.journal[step.path] = step
+        self.in_flight.pop(step.path, None)
+        self.payload_bytes += len(step.result or "") + len(step.arguments or "")
+        self._note_cursor(step)
+
+    def _note_cursor(self, step: StepRecord) -> None:
+        if step.event_seq is not None and step.kind == StepKind.WAIT:  # its name is the event's key
+            self.cursors[step.name] = max(self.cursors.get(step.name, 0), step.event_seq)
+
+    # Waiting -----------------------------------------------------------------------------------------------------
+
+    async def park(self, path: str) -> StepRecord:
+        """Wait for the end of the open wait at ``path``; suspends the run when every branch waits.
+
+        Raises:
+            RunCancelled: the run is being cancelled.
+        """
+        future: asyncio.Future[StepRecord] = asyncio.get_running_loop().create_future()
+        self._parked[path] = future
+        self.leave()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._parked.pop(path, None) is not None:
+                self.enter()
+            raise
+
+    def deliver(self, record: StepRecord) -> None:
+        """A wait of this run has ended; whoever waited goes on."""
+        if record.path in self.journal:
+            return
+        self.note(record)
+        self.waits.pop(record.path, None)
+        future = self._parked.pop(record.path, None)
+        if future is not None and not future.done():
+            self.enter()
+            future.set_result(record)
+
+    def is_parked_at(self, path: str) -> bool:
+        """Whether a branch waits at ``path``."""
+        return path in self._parked
+
+    def enter(self) -> None:
+        """One more branch does something other than wait."""
+        self.active += 1
+
+    def leave(self) -> None:
+        """One branch less does something other than wait."""
+        self.active -= 1
+        if self.active == 0 and not self.is_dead:
+            self.suspend()
+
+    def suspend(self) -> None:
+        """Every branch waits: put that on record, unless something comes up before it is."""
+        if not self.is_suspending:
+            self.is_suspending = True
+            self.engine.submit(Suspend(self.run.id, self.epoch, self.next_deadline), then=self._on_suspended)
+
+    def _on_suspended(self, outcome: Suspended) -> None:
+        self.is_suspending = False
+        if self.is_dead:
+            return
+        if outcome.fate is Fate.LOST:
+            self.engine.abandon(self)
+        elif outcome.is_cancel_requested:
+            self.request_cancel()
+        elif outcome.is_suspended:
+            self.engine.keep_warm(self)
+        elif outcome.must_read:
+            self.engine.read_deliveries([self])
+        elif self.active == 0:
+            self.suspend()
+
+    # Cancellation ------------------------------------------------------------------------------------------------
+
+    def request_cancel(self) -> None:
+        """The run is to be cancelled: every branch hears of it at its next verb, a waiting one at once."""
+        self.is_cancel_requested = True
+        for path, future in list(self._parked.items()):
+            if not future.done():
+                del self._parked[path]
+                self.enter()
+                future.set_exception(RunCancelled())
+
+    def check(self) -> None:
+        """Refuse to begin anything new in a run that is given up or being cancelled.
+
+        Raises:
+            asyncio.CancelledError: this copy was given up.
+            RunCancelled: the run is being cancelled.
+        """
+        if self.is_dead:
+            raise asyncio.CancelledError("this copy of the run was given up")
+        if self.is_cancel_requested:
+            raise RunCancelled
+
+    def foreign_cancellation(self) -> RunParked:
+        """Somebody other than the engine cancelled a verb; a replay would take another branch."""
+        return RunParked(
+            "a step or wait was cancelled from outside the engine (asyncio.timeout or asyncio.wait_for around it?); "
+            "use toolkit.workflows.timeout or the limit of the step or wait itself, which are on record"
+        )
+
+    async def evict(self) -> None:
+        """Give up this copy and wait until its coroutine has ended; the run is rebuilt from its journal when due."""
+        self.is_dead = True
+        task = self.task
+        if task is None or task is asyncio.current_task():
+            return
+        for pause in (0.0, 1.0, 5.0):
+            if task.done():
+                break
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task], timeout=pause + 0.5)
+        if not task.done():
+            logger.warning(
+                "A run's code does not end although its task is cancelled",
+                extra={"event": "run.stuck", "run_id": self.run.id, "workflow": self.run.workflow},
+            )
+
+    # Showing what takes long -------------------------------------------------------------------------------------
+
+    def long_steps(self, *, began_before: datetime) -> list[StepRecord]:
+        """Steps that have run for a while and are not on record yet."""
+        return [
+            step for path, step in self.in_flight.items() if step.started_at < began_before and path not in self.shown
+        ]
+
+    def mismatch(self, path: str, *, recorded: StepRecord, kind: str, name: str, arguments: str | None) -> RunParked:
+        """The code asks for something else than the journal holds at ``path``."""
+        return RunParked(
+            "the code no longer matches the journal of this run\n"
+            f"  at:       {path}\n"
+            f"  recorded: {recorded.kind} {recorded.name!r} with {_shorten(recorded.arguments)}\n"
+            f"  now:      {kind} {name!r} with {_shorten(arguments)}\n"
+            "restore the code that the run began with, or cancel the run and start another"
+        )
+
+
+def _shorten(text: str | None, longest: int = 300) -> str:
+    if text is None:
+        return "no arguments"
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
+
+
+def details_of(record: StepRecord) -> dict[str, Any]:
+    """The details that a step's body left."""
+    return cast("dict[str, Any]", json.loads(record.details)) if record.details else {}
+
+
+Then = Callable[[Any], None]

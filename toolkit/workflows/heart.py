@@ -1,0 +1,87 @@
+"""The heartbeat: proof that this worker lives, written on a thread that a blocked event loop cannot hold up.
+
+It beats only while the event loop has ticked recently: a worker whose loop hangs must lose its runs to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from toolkit.errors import StorageError
+from toolkit.storage import Database, Query, Script
+from toolkit.workflows import statements as sql
+
+logger = logging.getLogger(__name__)
+
+
+class Channel(Protocol):
+    """A way to run a script from a thread; see ``Database.side_channel``."""
+
+    def run_blocking(self, script: Script[Any]) -> Any: ...
+
+
+def beat(worker_id: str, *, own_now: datetime | None) -> Script[float | None]:
+    """Renew the heartbeat; returns how many seconds old the last one was, or ``None`` for the first."""
+    age = yield Query(sql.HEARTBEAT_AGE, [worker_id, own_now])
+    yield Query(sql.BEAT, [worker_id, platform.node(), os.getpid(), own_now])
+    return float(age[0][0]) if age else None
+
+
+class Heart:
+    """Beats every ``interval`` seconds until it is stopped."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        worker_id: str,
+        interval: float,
+        is_ticking: Callable[[], bool],
+        on_lapse: Callable[[float], None],
+    ) -> None:
+        """``on_lapse`` is called, on the heart's thread, with the age of the last beat when it was late."""
+        self._database = database
+        self._worker_id = worker_id
+        self._interval = interval
+        self._is_ticking = is_ticking
+        self._on_lapse = on_lapse
+        self._stopped = threading.Event()
+        self._channel = database.side_channel()
+        self._thread = threading.Thread(target=self._beat_on, name="toolkit-heart", daemon=True)
+
+    async def start(self) -> None:
+        """Write the first beat, then go on by itself."""
+        await self._database.writer.run(beat(self._worker_id, own_now=self._own_now()))
+        self._thread.start()
+
+    async def stop(self) -> None:
+        self._stopped.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _own_now(self) -> datetime | None:
+        return self._database.clock.now() if self._database.is_own_time else None
+
+    def _beat_on(self) -> None:
+        while not self._stopped.wait(self._interval):
+            if not self._is_ticking():
+                logger.warning("The event loop does not tick; the heartbeat pauses", extra={"event": "worker.hung"})
+                continue
+            try:
+                age = self._channel.run_blocking(beat(self._worker_id, own_now=self._own_now()))
+            except StorageError as error:
+                logger.warning(
+                    "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
+                )
+                continue
+            if age is not None:
+                self._on_lapse(age)
+        close = getattr(self._channel, "close", None)
+        if close is not None and self._database.dialect != "sqlite":
+            close()

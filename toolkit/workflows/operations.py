@@ -1,0 +1,339 @@
+"""What the engine asks of the database: one small record an operation, and what comes back.
+
+Operations of one process are committed in groups (:mod:`toolkit.workflows.batches`). Those that carry ``epoch`` are
+fenced: they count only while the run is ``running`` in that very epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from toolkit.storage import Statement
+from toolkit.workflows.states import RunState, StepState, WaitState
+
+
+class Fate(Enum):
+    """What became of a fenced operation."""
+
+    KEPT = "kept"
+    LOST = "lost"  # the epoch has moved on: another process owns the run, and nothing was written
+    CANCELLED = "cancelled"  # a cancel is under way, so nothing new begins
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One row of the journal."""
+
+    run_id: str
+    path: str
+    name: str
+    kind: str
+    state: StepState
+    started_at: datetime
+    ended_at: datetime | None
+    arguments: str | None = None
+    result: str | None = None
+    error: str | None = None
+    details: str | None = None
+    display_name: str | None = None
+    attempts: int = 1
+    epoch: int = 0
+    event_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRecord:
+    """One standing request of a run. ``reference`` is the kind's own: the id of a task or of a child run."""
+
+    id: str
+    run_id: str
+    path: str
+    name: str
+    kind: str
+    event_key: str | None = None
+    after_seq: int = 0
+    deadline_at: datetime | None = None
+    reference: str | None = None
+    arguments: str | None = None
+    display_name: str | None = None
+    state: WaitState = WaitState.OPEN
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be started; ``due_at`` is now when it is ``None``."""
+
+    id: str
+    workflow: str
+    input: str
+    input_digest: str
+    version: str | None = None
+    idempotency_key: str | None = None
+    parent_id: str | None = None
+    parent_wait: str | None = None
+    started_by: str | None = None
+    priority: int = 0
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to be kept and numbered; ``run_id`` targets one run, without it every run may hear it."""
+
+    id: str
+    key: str
+    payload: str | None = None
+    run_id: str | None = None
+
+
+# Operations -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Start a run that no other run asked for. Outcome: :class:`Started`."""
+
+    run: NewRun
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStep:
+    """Write a checkpoint, with what began or was emitted in it. Outcome: :class:`Recorded`."""
+
+    run_id: str
+    epoch: int
+    step: StepRecord
+    run: NewRun | None = None
+    event: NewEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedRows:
+    """Rows that a step kind writes in the transaction that opens its wait."""
+
+    statement: Statement
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWait:
+    """Look for what is awaited; if it is not there, register. Outcome: :class:`WaitOpened`."""
+
+    run_id: str
+    epoch: int
+    wait: WaitRecord
+    child: NewRun | None = None
+    attached: Sequence[AttachedRows] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWaits:
+    """Withdraw waits that the run gives up. Outcome: :class:`Fate`."""
+
+    run_id: str
+    epoch: int
+    wait_ids: Sequence[str]
+    child_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireWaits:
+    """End those waits of a running run whose limit has passed. Outcome: :class:`Fate`."""
+
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Every branch waits. ``due_at`` is the nearest limit. Outcome: :class:`Suspended`."""
+
+    run_id: str
+    epoch: int
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRun:
+    """The run's code has ended, or the run is parked. Outcome: :class:`Finished`."""
+
+    run_id: str
+    epoch: int
+    state: RunState
+    result: str | None = None
+    error: str | None = None
+    parent_id: str | None = None
+    parent_wait: str | None = None
+    has_open_waits: bool = False
+    child_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRuns:
+    """Give runs back so that anybody may go on with them: at shutdown, or because this process lost them.
+
+    ``runs`` holds ``(run_id, epoch)``. Outcome: the number of runs released.
+    """
+
+    runs: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class EmitEvent:
+    """Keep an event and deliver it to whoever waits. Outcome: ``None``."""
+
+    event: NewEvent
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverEvents:
+    """Number what callers' transactions have left, and match ``keys`` again. Outcome: how many were numbered."""
+
+    keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Cancel a run and its linked children. Outcome: :class:`Cancelled`."""
+
+    run_id: str
+    reason: str | None
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRuns:
+    """Take runs that are due. Outcome: the number taken; the runs themselves are effects."""
+
+    limit: int
+    workflows: Sequence[str]
+    is_isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Make the runs of dead workers due again, or park those that keep killing. Outcome: the run ids."""
+
+    dead_workers: Sequence[str]
+    lease_seconds: float
+    max_losses: int
+    max_total_losses: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParkUnknown:
+    """Park runs of workflows that nobody here knows and nobody else took in time. Outcome: the run ids."""
+
+    workflows: Sequence[str]
+    grace_seconds: float
+
+
+Operation = (
+    StartRun
+    | RecordStep
+    | OpenWait
+    | CloseWaits
+    | ExpireWaits
+    | Suspend
+    | FinishRun
+    | ReleaseRuns
+    | EmitEvent
+    | DeliverEvents
+    | CancelRun
+    | ClaimRuns
+    | TakeOver
+    | ParkUnknown
+)
+
+# Outcomes ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """``run_id`` is the new run, or the one that the idempotency key had started before."""
+
+    run_id: str
+    is_new: bool
+    input_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    fate: Fate
+    is_cancel_requested: bool = False
+    started: Started | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOpened:
+    """``record`` is there when the wait was over before it began; ``wait`` is the one on record otherwise."""
+
+    fate: Fate
+    record: StepRecord | None = None
+    wait: WaitRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """``is_suspended`` is false when something was delivered meanwhile; ``must_read``: by another process."""
+
+    fate: Fate
+    is_suspended: bool = False
+    must_read: bool = False
+    is_cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``state`` is what the run became: a cancel that came first wins over a result."""
+
+    fate: Fate
+    state: RunState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """``state`` after the request: ``cancelled``, ``running`` when its owner unwinds it, or the final state it had."""
+
+    state: RunState | None
+    was_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """A run that this process owns now. ``prior_epoch`` is what a warm copy must have to go on."""
+
+    id: str
+    workflow: str
+    input: str
+    epoch: int
+    prior_epoch: int
+    prior_state: RunState
+    version: str | None
+    parent_id: str | None
+    parent_wait: str | None
+    started_by: str | None
+    created_at: datetime
+    losses: int = 0
+    is_cancel_requested: bool = False
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch did beyond the outcomes of its operations; applied before anybody hears of an outcome."""
+
+    now: datetime | None = None
+    started: list[ClaimedRun] = field(default_factory=list)  # new runs that are ours from the beginning
+    claimed: list[ClaimedRun] = field(default_factory=list)
+    woken: list[tuple[str, int, int]] = field(default_factory=list)  # warm here: (run, prior epoch, new epoch)
+    delivered: list[StepRecord] = field(default_factory=list)  # to runs that are ours
+    cancel_requested: list[str] = field(default_factory=list)  # runs of ours
+    ended: list[tuple[str, RunState]] = field(default_factory=list)
+    unmatched: set[str] = field(default_factory=set)  # event keys to look at again: a run was locked elsewhere
+    has_due_runs: bool = False  # something became due that this batch did not take
+    must_notify: bool = False  # another process has something to do

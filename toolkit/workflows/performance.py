@@ -1,0 +1,86 @@
+"""Performing a run: the author's function, from its first line or from where its journal leads it, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from toolkit.storage import DataRejected
+from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
+from toolkit.workflows.operations import Fate, Finished, FinishRun
+from toolkit.workflows.scopes import Scope, entered
+from toolkit.workflows.states import RunState
+
+if TYPE_CHECKING:
+    from toolkit.workflows.executions import Execution
+
+logger = logging.getLogger(__name__)
+
+
+async def perform(execution: Execution) -> None:
+    """Run the workflow's function and put its end on record; never raises for the author's code."""
+    try:
+        state, result, error = await _call(execution)
+        if execution.is_dead:
+            return
+        await _finish(execution, state, result=result, error=error)
+    except asyncio.CancelledError:
+        if not execution.is_dead:
+            raise
+    finally:
+        execution.engine.dismiss(execution)
+
+
+async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]:
+    """The function's outcome: its state, and the result or the error as JSON text."""
+    workflow = execution.workflow
+    place = Scope(execution, task=asyncio.current_task())
+    try:
+        with entered(place):
+            execution.check()
+            arguments = workflow.signature.decode(execution.run.input)
+            value: Any = await workflow.function(**arguments)
+            return RunState.SUCCEEDED, workflow.signature.result.encode(value), None
+    except RunCancelled:
+        return RunState.CANCELLED, None, None
+    except RunParked as parked:
+        return RunState.PARKED, None, record_error(parked)
+    except asyncio.CancelledError:
+        if execution.is_dead:
+            raise
+        return RunState.PARKED, None, record_error(execution.foreign_cancellation())
+    except Exception as error:  # noqa: BLE001 - the author's code, whatever it raises
+        return RunState.FAILED, None, record_error(error)
+
+
+async def _finish(execution: Execution, state: RunState, *, result: str | None, error: str | None) -> None:
+    run = execution.run
+    operation = FinishRun(
+        run.id,
+        execution.epoch,
+        state,
+        result=result,
+        error=error,
+        parent_id=run.parent_id,
+        parent_wait=run.parent_wait,
+        has_open_waits=bool(execution.waits),
+        child_ids=execution.child_ids,
+    )
+    try:
+        outcome: Finished = await execution.commit(operation)
+    except DataRejected as rejected:
+        await _finish(execution, RunState.FAILED, result=None, error=record_error(rejected))
+        return
+    if outcome.fate is Fate.KEPT:
+        _log(execution, outcome.state or state, error)
+
+
+def _log(execution: Execution, state: RunState, error: str | None) -> None:
+    fields = {"event": f"run.{state}", "run_id": execution.run.id, "workflow": execution.run.workflow}
+    if state is RunState.PARKED:
+        logger.error("A run was parked; it needs an operator", extra={**fields, "reason": summary_of(error or "{}")})
+    elif state is RunState.FAILED:
+        logger.warning("A run failed", extra={**fields, "error_type": summary_of(error or "{}").split(":")[0]})
+    else:
+        logger.debug("A run ended", extra=fields)

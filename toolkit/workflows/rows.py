@@ -1,0 +1,115 @@
+"""Rows of the journal's tables, to records and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from toolkit.storage import read_moment
+from toolkit.workflows.operations import ClaimedRun, StepRecord, WaitRecord
+from toolkit.workflows.states import RunState, StepState, WaitState
+
+
+def to_wait(row: Sequence[Any]) -> WaitRecord:
+    """In the order of the waits' columns in ``statements``."""
+    return WaitRecord(
+        id=row[0],
+        run_id=row[1],
+        path=row[2],
+        name=row[3],
+        kind=row[4],
+        event_key=row[5],
+        after_seq=row[6],
+        deadline_at=read_moment(row[7]),
+        reference=row[8],
+        arguments=row[9],
+        display_name=row[10],
+        state=WaitState(row[11]),
+        created_at=read_moment(row[12]),
+    )
+
+
+def wait_values(wait: WaitRecord, now: datetime) -> Sequence[Any]:
+    """In the order of ``INSERT_WAITS``."""
+    return (
+        wait.id,
+        wait.run_id,
+        wait.path,
+        wait.name,
+        wait.kind,
+        wait.event_key,
+        wait.after_seq,
+        wait.deadline_at,
+        wait.reference,
+        wait.arguments,
+        wait.display_name,
+        wait.state.value,
+        wait.created_at,
+        None if wait.state is WaitState.OPEN else now,
+    )
+
+
+def to_step(row: Sequence[Any]) -> StepRecord:
+    """In the order of the steps' columns in ``statements``."""
+    started_at = read_moment(row[5])
+    assert started_at is not None
+    return StepRecord(
+        run_id=row[0],
+        path=row[1],
+        name=row[2],
+        kind=row[3],
+        state=StepState(row[4]),
+        started_at=started_at,
+        ended_at=read_moment(row[6]),
+        arguments=row[7],
+        result=row[8],
+        error=row[9],
+        details=row[10],
+        display_name=row[11],
+        attempts=row[12],
+        epoch=row[13],
+        event_seq=row[14],
+    )
+
+
+def step_values(step: StepRecord) -> Sequence[Any]:
+    """In the order of ``INSERT_STEPS``."""
+    return (
+        step.run_id,
+        step.path,
+        step.name,
+        step.kind,
+        step.state.value,
+        step.started_at,
+        step.ended_at,
+        step.arguments,
+        step.result,
+        step.error,
+        step.details,
+        step.display_name,
+        step.attempts,
+        step.epoch,
+        step.event_seq,
+    )
+
+
+def to_claimed(row: Sequence[Any]) -> ClaimedRun:
+    """In the order of the claim's columns in ``statements``; the epoch is the one that the claim gives it."""
+    created_at = read_moment(row[9])
+    assert created_at is not None
+    return ClaimedRun(
+        id=row[0],
+        workflow=row[1],
+        input=row[2],
+        epoch=row[3] + 1,
+        prior_epoch=row[3],
+        prior_state=RunState(row[4]),
+        version=row[5],
+        parent_id=row[6],
+        parent_wait=row[7],
+        started_by=row[8],
+        created_at=created_at,
+        losses=row[10],
+        is_cancel_requested=row[11] is not None,
+    )

@@ -1,0 +1,115 @@
+"""Where in a run the code stands: the path so far, the task that may speak for it, and the step around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import WrongContext
+
+if TYPE_CHECKING:
+    from toolkit.workflows.executions import Execution
+    from toolkit.workflows.sessions import StepSession
+
+
+@dataclass(slots=True)
+class StepContext:
+    """What the body of a step may know of itself; see :func:`step_context`.
+
+    ``attempt`` counts from 1. ``idempotency_key`` is the same in every attempt and after every crash: hand it to
+    whatever the step calls outside. ``details`` is stored with the step; fill it with plain JSON values.
+    """
+
+    run_id: str
+    path: str
+    attempt: int = 1
+    details: dict[str, Any] = field(default_factory=dict)
+    session: StepSession | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        return f"{self.run_id}:{self.path}"
+
+
+@dataclass(slots=True)
+class Scope:
+    """One place in a run: the workflow itself, a branch of a gather, or the body of a step."""
+
+    execution: Execution
+    path: str = ""
+    task: asyncio.Task[Any] | None = None
+    step: StepContext | None = None
+    can_wait: bool = True
+    parent: Scope | None = None
+    is_withdrawn: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def next_path(self, name: str, *, separator: str = "/") -> str:
+        """The path of the next call of ``name``: this path, the name and how often it was called before."""
+        occurrence = self.counts.get(name, 0)
+        self.counts[name] = occurrence + 1
+        return f"{self.path}/{name}{separator}{occurrence}" if self.path else f"{name}{separator}{occurrence}"
+
+    def check_task(self, verb: str) -> None:
+        """Refuse a call from a task that the engine does not know: its order would differ from replay to replay."""
+        if self.task is not asyncio.current_task():
+            raise WrongContext(
+                f"{verb} was called from a task that is not the run's own (asyncio.create_task, asyncio.gather or a "
+                "TaskGroup); use toolkit.workflows.gather to run steps side by side"
+            )
+
+    def check_session(self, verb: str) -> None:
+        """Refuse a call while this step holds a session with writes: it would wait for itself for ever."""
+        if self.step is not None and self.step.session is not None and self.step.session.has_written:
+            raise WrongContext(
+                f"{verb} was called while this step's database session holds writes that are not committed; do it "
+                "before the first write, or in a step of its own"
+            )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the engine has given this place up; whatever happens here counts no more."""
+        if self.is_withdrawn or self.execution.is_dead:
+            return True
+        return self.parent is not None and self.parent.is_dead
+
+
+_SCOPE: ContextVar[Scope | None] = ContextVar("toolkit_scope", default=None)
+
+
+def current_scope() -> Scope | None:
+    """The place in a run where the caller stands, if it stands in one."""
+    return _SCOPE.get()
+
+
+def require_scope(verb: str, *, instead: str = "") -> Scope:
+    """The caller's place in a run.
+
+    Raises:
+        WrongContext: outside a run, or in a task of the caller's own.
+    """
+    scope = _SCOPE.get()
+    if scope is None:
+        raise WrongContext(f"{verb} works inside a running workflow only{'; ' + instead if instead else ''}")
+    scope.check_task(verb)
+    return scope
+
+
+@contextmanager
+def entered(scope: Scope) -> Iterator[Scope]:
+    """Make ``scope`` the caller's place for the length of the block."""
+    token = _SCOPE.set(scope)
+    try:
+        yield scope
+    finally:
+        _SCOPE.reset(token)
+
+
+def step_context() -> StepContext | None:
+    """The step whose body is running, or ``None`` outside a step."""
+    scope = _SCOPE.get()
+    return scope.step if scope is not None else None

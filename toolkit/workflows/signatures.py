@@ -1,0 +1,108 @@
+"""The arguments of an author's function as one JSON object, by parameter name, and its result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, get_type_hints
+
+from typing_extensions import NotRequired, TypedDict
+
+from toolkit.errors import DefinitionError, InvalidInput
+from toolkit.serialization import Codec, codec_for
+
+
+class Signature:
+    """Binds, encodes and decodes the arguments of ``function``. Types are looked up when they are first needed."""
+
+    def __init__(self, function: Callable[..., Any], *, what: str, return_type: Any = None) -> None:
+        """``what`` names the thing in errors, such as ``workflow 'pay'``.
+
+        Raises:
+            DefinitionError: a parameter cannot be named in a call.
+        """
+        self.function = function
+        self.what = what
+        self._return_type = return_type
+        self._parameters = inspect.signature(function).parameters
+        for parameter in self._parameters.values():
+            if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+                raise DefinitionError(
+                    f"{what} takes {str(parameter)!r}; expected parameters that can be given by name, because its "
+                    "arguments are kept by name"
+                )
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        try:
+            return get_type_hints(self.function, include_extras=True)
+        except NameError as error:
+            raise DefinitionError(
+                f"{self.what} has an annotation that cannot be resolved: {error}; import the name at module level, "
+                "outside TYPE_CHECKING"
+            ) from error
+
+    @cached_property
+    def arguments(self) -> Codec[dict[str, Any]]:
+        """The codec of all arguments together."""
+        fields = {
+            name: self._hints.get(name, Any) if p.default is p.empty else NotRequired[self._hints.get(name, Any)]
+            for name, p in self._parameters.items()
+        }
+        shape = TypedDict("Arguments", fields)  # type: ignore[operator]
+        shape.__pydantic_config__ = {  # type: ignore[attr-defined]
+            "extra": "forbid",
+            "ser_json_bytes": "base64",
+            "val_json_bytes": "base64",
+            "ser_json_inf_nan": "strings",
+        }
+        return Codec(shape)
+
+    @cached_property
+    def result(self) -> Codec[Any]:
+        """The codec of the result."""
+        declared = self._return_type if self._return_type is not None else self._hints.get("return", Any)
+        return codec_for(type(None) if declared is None else declared)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments by name, with defaults left out.
+
+        Raises:
+            TypeError: as the function itself would raise.
+        """
+        if not args and kwargs.keys() == self._parameters.keys():
+            return dict(kwargs)
+        try:
+            return dict(inspect.Signature(list(self._parameters.values())).bind(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise TypeError(f"{self.what}: {error}") from None
+
+    def encode(self, arguments: dict[str, Any]) -> str:
+        """The bound arguments as JSON text."""
+        return self.arguments.encode(arguments) if arguments else "{}"
+
+    def decode(self, text: str) -> dict[str, Any]:
+        """The arguments of JSON text made by :meth:`encode`."""
+        return self.arguments.decode(text) if self._parameters else {}
+
+    def parse(self, value: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
+        """The arguments of a caller's JSON object.
+
+        Raises:
+            InvalidInput: with one entry a field.
+        """
+        if isinstance(value, str | bytes):
+            return self.arguments.parse_json(value)
+        if not isinstance(value, Mapping):
+            raise InvalidInput(
+                f"{self.what} takes a JSON object with its arguments by name, found {type(value).__name__}",
+                errors=[{"loc": "", "msg": "expected a JSON object", "type": "dict_type"}],
+            )
+        return self.arguments.parse(dict(value))
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments as one object."""
+        schema = self.arguments.schema()
+        schema["title"] = self.function.__name__
+        return schema

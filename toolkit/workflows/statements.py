@@ -1,0 +1,408 @@
+"""The engine's statements, each under its name, in both dialects.
+
+Statements that only read stand first, then those that write. Where the dialects part ways the reason stands beside it.
+"""
+
+from __future__ import annotations
+
+from toolkit.storage import Statement, both, insert, update
+
+_RUN_COLUMNS = (
+    "id, workflow, version, state, epoch, worker_id, warm_worker, due_at, losses, total_losses, parent_id, "
+    "parent_wait, cancel_requested_at, paused_at"
+)
+_CLAIM_COLUMNS = (
+    "id, workflow, input, epoch, state, version, parent_id, parent_wait, started_by, created_at, losses, "
+    "cancel_requested_at"
+)
+_WAIT_COLUMNS = (
+    "id, run_id, path, name, kind, event_key, after_seq, deadline_at, reference, arguments, display_name, state, "
+    "created_at"
+)
+_STEP_COLUMNS = (
+    "run_id, path, name, kind, state, started_at, ended_at, arguments, result, error, details, display_name, attempts, "
+    "epoch, event_seq"
+)
+
+# Locking. PostgreSQL: see the protocol of a batch in batches.py. SQLite: a transaction that writes is alone. --------
+
+LOCK_KEYS = Statement(
+    "lock keys",
+    sqlite="SELECT value FROM json_each(?1)",
+    postgresql=(
+        "SELECT key FROM (SELECT key FROM unnest($1::text[]) AS key ORDER BY key) AS k "
+        "WHERE pg_try_advisory_xact_lock(hashtextextended('toolkit:' || key, 0))"
+    ),
+)
+
+# The time is the server's unless the caller brings one: leases of many machines are compared on one clock.
+LOCK_RUNS = Statement(
+    "lock runs",
+    sqlite=f"""SELECT ?2, {_RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
+               ON id IN (SELECT value FROM json_each(?1))""",  # noqa: S608
+    postgresql=f"""SELECT c.now, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
+                   LEFT JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM toolkit_run WHERE id = ANY($1::text[])
+                   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) AS r ON true""",  # noqa: S608
+)
+
+# Looking ----------------------------------------------------------------------------------------------------------
+
+EXISTING_RUNS = Statement(
+    "existing runs",
+    sqlite="SELECT id FROM toolkit_run WHERE id IN (SELECT value FROM json_each(?1))",
+    postgresql="SELECT id FROM toolkit_run WHERE id = ANY($1::text[])",
+)
+
+# A run, everything below it, and the run that waits for it.
+FAMILIES = Statement(
+    "families",
+    sqlite="""WITH RECURSIVE family(root, id) AS (
+                  SELECT value, value FROM json_each(?1)
+                  UNION SELECT family.root, toolkit_run.id FROM toolkit_run JOIN family
+                  ON toolkit_run.parent_id = family.id)
+              SELECT family.root, family.id, toolkit_run.parent_id
+              FROM family JOIN toolkit_run ON toolkit_run.id = family.id""",
+    postgresql="""WITH RECURSIVE family(root, id) AS (
+                      SELECT id, id FROM unnest($1::text[]) AS id
+                      UNION SELECT family.root, toolkit_run.id FROM toolkit_run JOIN family
+                      ON toolkit_run.parent_id = family.id)
+                  SELECT family.root, family.id, toolkit_run.parent_id
+                  FROM family JOIN toolkit_run ON toolkit_run.id = family.id""",
+)
+
+FIND_KEYED = Statement(
+    "find keyed",
+    sqlite="SELECT workflow, idempotency_key, id, input_digest FROM toolkit_run WHERE workflow = ?1 AND idempotency_key = ?2",
+    postgresql="""SELECT r.workflow, r.idempotency_key, r.id, r.input_digest FROM toolkit_run AS r
+                  JOIN unnest($1::text[], $2::text[]) AS k(workflow, key)
+                  ON r.workflow = k.workflow AND r.idempotency_key = k.key""",
+)
+
+UNNUMBERED_EVENTS = both(
+    "unnumbered events",
+    "SELECT id, key, run_id, wait_id, payload FROM toolkit_event WHERE seq IS NULL ORDER BY id LIMIT 1000",
+)
+
+# Asked again under the locks of the keys: another worker may have numbered them since.
+STILL_UNNUMBERED = Statement(
+    "still unnumbered",
+    sqlite="SELECT id FROM toolkit_event WHERE seq IS NULL AND id IN (SELECT value FROM json_each(?1))",
+    postgresql="SELECT id FROM toolkit_event WHERE seq IS NULL AND id = ANY($1::text[])",
+)
+
+LAST_NUMBERS = Statement(
+    "last numbers",
+    sqlite="SELECT key, max(seq) FROM toolkit_event WHERE key IN (SELECT value FROM json_each(?1)) GROUP BY key",
+    postgresql="SELECT key, max(seq) FROM toolkit_event WHERE key = ANY($1::text[]) GROUP BY key",
+)
+
+WAITING_RUNS = Statement(
+    "waiting runs",
+    sqlite="""SELECT DISTINCT run_id FROM toolkit_wait
+              WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?1))""",
+    postgresql="SELECT DISTINCT run_id FROM toolkit_wait WHERE state = 'open' AND event_key = ANY($1::text[])",
+)
+
+OPEN_WAITS_OF_KEYS = Statement(
+    "open waits of keys",
+    sqlite=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait
+               WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?1)) ORDER BY id""",  # noqa: S608
+    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait
+                   WHERE state = 'open' AND event_key = ANY($1::text[]) ORDER BY id""",  # noqa: S608
+)
+
+NUMBERED_EVENTS = Statement(
+    "numbered events",
+    sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
+              WHERE key IN (SELECT value FROM json_each(?1)) AND seq > ?2 AND wait_id IS NULL ORDER BY key, seq""",
+    postgresql="""SELECT key, seq, run_id, payload FROM toolkit_event
+                  WHERE key = ANY($1::text[]) AND seq > $2::bigint AND wait_id IS NULL ORDER BY key, seq""",
+)
+
+WAITS_BY_ID = Statement(
+    "waits by id",
+    sqlite=f"SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",  # noqa: S608
+    postgresql=f"SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE id = ANY($1::text[]) ORDER BY id",  # noqa: S608
+)
+
+DUE_WAITS_OF_RUNS = Statement(
+    "due waits of runs",
+    sqlite=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE run_id IN (SELECT value FROM json_each(?1))
+               AND state = 'open' AND deadline_at <= ?2 ORDER BY id""",  # noqa: S608
+    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE run_id = ANY($1::text[])
+                   AND state = 'open' AND deadline_at <= $2::timestamptz ORDER BY id""",  # noqa: S608
+)
+
+OPEN_WAITS_OF_RUNS = Statement(
+    "open waits of runs",
+    sqlite=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait
+               WHERE run_id IN (SELECT value FROM json_each(?1)) AND state IN ('open', 'resolved') ORDER BY id""",  # noqa: S608
+    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait
+                   WHERE run_id = ANY($1::text[]) AND state IN ('open', 'resolved') ORDER BY id""",  # noqa: S608
+)
+
+STEPS_OF_RUNS = Statement(
+    "steps of runs",
+    sqlite=f"""SELECT {_STEP_COLUMNS} FROM toolkit_step
+               WHERE run_id IN (SELECT value FROM json_each(?1)) ORDER BY run_id, ended_at, path""",  # noqa: S608
+    postgresql=f"""SELECT {_STEP_COLUMNS} FROM toolkit_step
+                   WHERE run_id = ANY($1::text[]) ORDER BY run_id, ended_at, path""",  # noqa: S608
+)
+
+STEPS_AT = Statement(
+    "steps at",
+    sqlite=f"SELECT {_STEP_COLUMNS} FROM toolkit_step WHERE run_id = ?1 AND path = ?2",  # noqa: S608
+    postgresql=f"""SELECT {_STEP_COLUMNS} FROM toolkit_step
+                   WHERE (run_id, path) IN (SELECT * FROM unnest($1::text[], $2::text[]))""",  # noqa: S608
+)
+
+# A warm copy elsewhere gets a head start: otherwise every worker replays what one could simply go on with.
+DUE_RUNS = Statement(
+    "due runs",
+    sqlite=f"""SELECT {_CLAIM_COLUMNS} FROM toolkit_run
+               WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL AND due_at <= ?1 AND paused_at IS NULL
+               AND (warm_worker IS NULL OR warm_worker = ?2 OR due_at <= ?3)
+               AND workflow IN (SELECT value FROM json_each(?4)) AND (losses >= 2) = ?5
+               ORDER BY priority DESC, due_at LIMIT ?6""",  # noqa: S608
+    postgresql=f"""SELECT {_CLAIM_COLUMNS} FROM toolkit_run
+                   WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL AND due_at <= $1::timestamptz
+                   AND paused_at IS NULL
+                   AND (warm_worker IS NULL OR warm_worker = $2 OR due_at <= $3::timestamptz)
+                   AND workflow = ANY($4::text[]) AND (losses >= 2) = $5
+                   ORDER BY priority DESC, due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED""",  # noqa: S608
+)
+
+CLAIMED_RUNS = Statement(
+    "claimed runs",
+    sqlite=f"SELECT {_CLAIM_COLUMNS} FROM toolkit_run WHERE id IN (SELECT value FROM json_each(?1))",  # noqa: S608
+    postgresql=f"SELECT {_CLAIM_COLUMNS} FROM toolkit_run WHERE id = ANY($1::text[])",  # noqa: S608
+)
+
+NEXT_DUE = Statement(
+    "next due",
+    sqlite="""SELECT min(due_at) FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
+              AND due_at > ?1""",
+    postgresql="""SELECT min(due_at) FROM toolkit_run WHERE state IN ('pending', 'suspended')
+                  AND due_at IS NOT NULL AND due_at > coalesce($1::timestamptz, clock_timestamp())""",
+)
+
+# A loss without a checkpoint since the claim counts; progress starts the count again.
+RUNS_OF_DEAD = Statement(
+    "runs of dead workers",
+    sqlite=f"""SELECT {_RUN_COLUMNS}, EXISTS (SELECT 1 FROM toolkit_step AS s
+                   WHERE s.run_id = toolkit_run.id AND s.epoch = toolkit_run.epoch AND s.state <> 'running')
+               FROM toolkit_run WHERE state = 'running' AND (worker_id IN (SELECT value FROM json_each(?1))
+               OR worker_id NOT IN (SELECT id FROM toolkit_worker WHERE heartbeat_at >= ?2)) ORDER BY id LIMIT 1000""",  # noqa: S608
+    postgresql=f"""SELECT {_RUN_COLUMNS}, EXISTS (SELECT 1 FROM toolkit_step AS s
+                       WHERE s.run_id = toolkit_run.id AND s.epoch = toolkit_run.epoch AND s.state <> 'running')
+                   FROM toolkit_run WHERE state = 'running' AND (worker_id = ANY($1::text[])
+                   OR NOT EXISTS (SELECT 1 FROM toolkit_worker AS w
+                       WHERE w.id = worker_id AND w.heartbeat_at >= $2::timestamptz))
+                   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED""",  # noqa: S608
+)
+
+RUNS_OF_WORKER = both(
+    "runs of worker", "SELECT id, epoch FROM toolkit_run WHERE state = 'running' AND worker_id = $1 ORDER BY id"
+)
+
+# Runs of ours that another process has touched: it delivered something, or asked for a cancel.
+TOUCHED_RUNS = both(
+    "touched runs",
+    "SELECT id, cancel_requested_at IS NOT NULL FROM toolkit_run "
+    "WHERE state = 'running' AND worker_id = $1 AND (due_at IS NOT NULL OR cancel_requested_at IS NOT NULL)",
+)
+
+UNKNOWN_RUNS = Statement(
+    "unknown runs",
+    sqlite="""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
+              AND due_at <= ?2 AND workflow NOT IN (SELECT value FROM json_each(?1)) ORDER BY id LIMIT 100""",
+    postgresql="""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
+                  AND due_at <= $2::timestamptz AND workflow <> ALL($1::text[])
+                  ORDER BY id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED""",
+)
+
+# What slipped through: a wait that is open although its event is on record (its run was locked elsewhere).
+MISSED_KEYS = both(
+    "missed keys",
+    """SELECT DISTINCT w.event_key FROM toolkit_wait AS w JOIN toolkit_event AS e
+       ON e.key = w.event_key AND e.seq > w.after_seq AND e.wait_id IS NULL
+       WHERE w.state = 'open' AND (e.run_id IS NULL OR e.run_id = w.run_id) LIMIT 1000""",
+)
+
+RUN_STATES = Statement(
+    "run states",
+    sqlite="SELECT id, state, result, error FROM toolkit_run WHERE id IN (SELECT value FROM json_each(?1))",
+    postgresql="SELECT id, state, result, error FROM toolkit_run WHERE id = ANY($1::text[])",
+)
+
+# Writing ----------------------------------------------------------------------------------------------------------
+
+INSERT_RUNS = insert(
+    "toolkit_run",
+    {
+        "id": "text",
+        "workflow": "text",
+        "version": "text",
+        "state": "text",
+        "input": "text",
+        "input_digest": "text",
+        "priority": "int",
+        "epoch": "int",
+        "worker_id": "text",
+        "due_at": "timestamptz",
+        "losses": "int",
+        "total_losses": "int",
+        "idempotency_key": "text",
+        "parent_id": "text",
+        "parent_wait": "text",
+        "started_by": "text",
+        "created_at": "timestamptz",
+        "started_at": "timestamptz",
+    },
+)
+
+UPDATE_RUNS = update(
+    "toolkit_run",
+    {
+        "id": "text",
+        "state": "text",
+        "epoch": "int",
+        "worker_id": "text",
+        "warm_worker": "text",
+        "due_at": "timestamptz",
+        "losses": "int",
+        "total_losses": "int",
+        "started_at": "timestamptz",
+        "finished_at": "timestamptz",
+        "cancel_requested_at": "timestamptz",
+        "cancel_reason": "text",
+        "cancelled_by": "text",
+        "result": "text",
+        "error": "text",
+    },
+    assign=(
+        "state = v.state, epoch = v.epoch, worker_id = v.worker_id, warm_worker = v.warm_worker, due_at = v.due_at, "
+        "losses = v.losses, total_losses = v.total_losses, started_at = coalesce(t.started_at, v.started_at), "
+        "finished_at = v.finished_at, cancel_requested_at = coalesce(t.cancel_requested_at, v.cancel_requested_at), "
+        "cancel_reason = coalesce(t.cancel_reason, v.cancel_reason), "
+        "cancelled_by = coalesce(t.cancelled_by, v.cancelled_by), "
+        "result = coalesce(v.result, t.result), error = coalesce(v.error, t.error)"
+    ),
+    where="t.id = v.id",
+)
+
+# Written once; only what is not yet final may be written over (a long step shown early, a failure inside a step).
+INSERT_STEPS = insert(
+    "toolkit_step",
+    {
+        "run_id": "text",
+        "path": "text",
+        "name": "text",
+        "kind": "text",
+        "state": "text",
+        "started_at": "timestamptz",
+        "ended_at": "timestamptz",
+        "arguments": "text",
+        "result": "text",
+        "error": "text",
+        "details": "text",
+        "display_name": "text",
+        "attempts": "int",
+        "epoch": "int",
+        "event_seq": "bigint",
+    },
+    on_conflict=(
+        "ON CONFLICT (run_id, path) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, "
+        "result = excluded.result, error = excluded.error, details = excluded.details, attempts = excluded.attempts, "
+        "epoch = excluded.epoch WHERE toolkit_step.state <> 'succeeded'"
+    ),
+)
+
+INSERT_WAITS = insert(
+    "toolkit_wait",
+    {
+        "id": "text",
+        "run_id": "text",
+        "path": "text",
+        "name": "text",
+        "kind": "text",
+        "event_key": "text",
+        "after_seq": "bigint",
+        "deadline_at": "timestamptz",
+        "reference": "text",
+        "arguments": "text",
+        "display_name": "text",
+        "state": "text",
+        "created_at": "timestamptz",
+        "ended_at": "timestamptz",
+    },
+)
+
+# The one compare-and-set that ends a wait. Whoever gets the row back has won.
+END_WAITS = update(
+    "toolkit_wait",
+    {"id": "text", "state": "text", "expected": "text", "ended_at": "timestamptz"},
+    assign="state = v.state, ended_at = v.ended_at",
+    where="t.id = v.id AND t.state = v.expected",
+    returning="t.id",
+    name="end waits",
+)
+
+MOVE_CURSORS = update(
+    "toolkit_wait",
+    {"id": "text", "after_seq": "bigint"},
+    assign="after_seq = v.after_seq",
+    where="t.id = v.id AND t.after_seq < v.after_seq",
+    name="move cursors",
+)
+
+INSERT_EVENTS = insert(
+    "toolkit_event",
+    {
+        "id": "text",
+        "key": "text",
+        "seq": "bigint",
+        "run_id": "text",
+        "wait_id": "text",
+        "payload": "text",
+        "created_at": "timestamptz",
+    },
+)
+
+NUMBER_EVENTS = update(
+    "toolkit_event",
+    {"id": "text", "seq": "bigint"},
+    assign="seq = v.seq",
+    where="t.id = v.id AND t.seq IS NULL",
+    name="number events",
+)
+
+# At most one a batch: every notification takes a lock on the whole database at its commit.
+NOTIFY = Statement("notify", sqlite="SELECT 1", postgresql="SELECT pg_notify('toolkit', '')::text")
+
+# Heartbeats -------------------------------------------------------------------------------------------------------
+
+BEAT = Statement(
+    "beat",
+    sqlite="""INSERT INTO toolkit_worker (id, host, process_id, started_at, heartbeat_at) VALUES (?1, ?2, ?3, ?4, ?4)
+              ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at""",
+    postgresql="""INSERT INTO toolkit_worker (id, host, process_id, started_at, heartbeat_at)
+                  VALUES ($1, $2, $3, coalesce($4::timestamptz, clock_timestamp()),
+                          coalesce($4::timestamptz, clock_timestamp()))
+                  ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at""",
+)
+HEARTBEAT_AGE = Statement(
+    "heartbeat age",
+    sqlite="SELECT (julianday(?2) - julianday(heartbeat_at)) * 86400.0 FROM toolkit_worker WHERE id = ?1",
+    postgresql="""SELECT extract(epoch FROM coalesce($2::timestamptz, clock_timestamp()) - heartbeat_at)::float8
+                  FROM toolkit_worker WHERE id = $1""",
+)
+WORKERS = both("workers", "SELECT id FROM toolkit_worker ORDER BY id")
+FORGET_WORKER = both("forget worker", "DELETE FROM toolkit_worker WHERE id = $1")
+# A row goes when its worker has been silent for a day and runs nothing.
+FORGET_SILENT = Statement(
+    "forget silent workers",
+    sqlite="DELETE FROM toolkit_worker WHERE heartbeat_at < ?1 AND id NOT IN (SELECT worker_id FROM toolkit_run WHERE state = 'running')",
+    postgresql="""DELETE FROM toolkit_worker AS w WHERE heartbeat_at < $1::timestamptz
+                  AND NOT EXISTS (SELECT 1 FROM toolkit_run WHERE state = 'running' AND worker_id = w.id)""",
+)

@@ -1,0 +1,132 @@
+"""The decorator ``step``: a named piece of a workflow whose result is kept."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from toolkit.errors import DefinitionError
+from toolkit.workflows.calls import run_step, seconds_of
+from toolkit.workflows.retries import RetryPolicy
+from toolkit.workflows.scopes import current_scope
+from toolkit.workflows.signatures import Signature
+from toolkit.workflows.states import StepKind
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Step(Generic[P, R]):
+    """A step: call it inside a workflow and it happens once; call it elsewhere and it is the function it was."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        kind: str = StepKind.COMPUTE,
+        display_name: str | None = None,
+        return_type: Any = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name or function.__name__
+        check_name("step", self.name)
+        self.kind = kind
+        self.display_name = display_name
+        self.retry = retry or RetryPolicy()
+        self.timeout = seconds_of(timeout)
+        self.signature = Signature(function, what=f"step {self.name!r}", return_type=return_type)
+        self.is_async = inspect.iscoroutinefunction(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        return self._call(args, kwargs)
+
+    async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        scope = current_scope()
+        if scope is None:
+            value = self.function(*args, **kwargs)
+            return cast(R, await value if self.is_async else value)
+        arguments = self.signature.bind(args, kwargs)
+        in_thread = scope.execution.engine.runtime.in_thread
+
+        async def body() -> R:
+            if self.is_async:
+                return cast(R, await self.function(**arguments))
+            # A plain function may block: it gets a thread, with this task's context variables.
+            return cast(R, await in_thread(lambda: self.function(**arguments)))
+
+        return cast(
+            R,
+            await run_step(
+                name=self.name,
+                kind=self.kind,
+                body=body,
+                result=self.signature.result,
+                arguments=self.signature.encode(arguments),
+                display_name=self.display_name,
+                retry=self.retry,
+                timeout=self.timeout,
+                reencode=self._reencode,
+            ),
+        )
+
+    def _reencode(self, recorded: str) -> str:
+        return self.signature.encode(self.signature.decode(recorded))
+
+    def __repr__(self) -> str:
+        return f"<step {self.name!r}>"
+
+
+class _StepDecorator:
+    """What ``step(...)`` returns: turns an async or a plain function into a :class:`Step` of the same call."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]]) -> Step[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Step[P, R]: ...
+    def __call__(self, function: Callable[..., Any]) -> Step[..., Any]:
+        return Step(function, **self._options)
+
+
+def step(
+    *,
+    name: str | None = None,
+    max_retries: int = 0,
+    display_name: str | None = None,
+    kind: str = StepKind.COMPUTE,
+    return_type: Any = None,
+    timeout: float | timedelta | None = None,
+    retry: RetryPolicy | None = None,
+) -> _StepDecorator:
+    """Make a function a step: its result is kept, and it is never run again once it has one.
+
+    ``max_retries`` counts the attempts after the first, negative for ever; ``retry`` says more about them.
+    ``timeout`` (seconds or a ``timedelta``) limits one attempt. ``return_type`` stands in for a missing or wider
+    annotation. ``display_name`` is what people see. A plain ``def`` runs in a thread.
+
+    Raises:
+        DefinitionError: the function cannot be a step; the message says why.
+    """
+    if callable(name):
+        raise DefinitionError("write @step() with parentheses")
+    policy = retry or RetryPolicy(max_retries=max_retries)
+    return _StepDecorator(
+        name=name, kind=kind, display_name=display_name, return_type=return_type, retry=policy, timeout=timeout
+    )
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that would not survive in a path or an address."""
+    if not name or len(name) > 200 or "/" in name or any(character.isspace() for character in name):
+        raise DefinitionError(
+            f"{what} has the name {name!r}; expected 1 to 200 characters without '/' and without white space"
+        )

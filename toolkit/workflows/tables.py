@@ -1,0 +1,178 @@
+"""The journal's tables. The engine writes them with statements of its own; these declarations make the schema."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, text
+from sqlmodel import Field
+
+from toolkit.storage import Table, UtcDateTime
+
+_RUN_STATES = "'pending', 'running', 'suspended', 'succeeded', 'failed', 'cancelled', 'parked'"
+_FINAL_STATES = "'succeeded', 'failed', 'cancelled'"
+_WAIT_STATES = "'open', 'resolved', 'delivered', 'expired', 'withdrawn', 'cancelled'"
+
+
+class RunRow(Table, table=True):
+    """One execution of a workflow."""
+
+    __tablename__ = "toolkit_run"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_RUN_STATES})", name="state"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = (state IN ({_FINAL_STATES}))", name="finished"),
+        # claim: due runs in order of priority, then time; a waiting run without a limit is not in it
+        Index(
+            "ix_toolkit_run_due",
+            text("priority DESC"),
+            "due_at",
+            postgresql_where=text("state IN ('pending', 'suspended') AND due_at IS NOT NULL"),
+            sqlite_where=text("state IN ('pending', 'suspended') AND due_at IS NOT NULL"),
+        ),
+        # take-over: what a dead worker was running
+        Index(
+            "ix_toolkit_run_worker",
+            "worker_id",
+            postgresql_where=text("state = 'running'"),
+            sqlite_where=text("state = 'running'"),
+        ),
+        # keyed start
+        Index(
+            "uq_toolkit_run_key",
+            "workflow",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+            sqlite_where=text("idempotency_key IS NOT NULL"),
+        ),
+        # cancel: the children of a run
+        Index(
+            "ix_toolkit_run_parent",
+            "parent_id",
+            postgresql_where=text("parent_id IS NOT NULL"),
+            sqlite_where=text("parent_id IS NOT NULL"),
+        ),
+        # lists by workflow and by state, newest first
+        Index("ix_toolkit_run_workflow", "workflow", "id"),
+        Index("ix_toolkit_run_state", "state", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    workflow: str
+    version: str | None = None
+    state: str
+    input: str = Field(sa_type=Text)
+    input_digest: str
+    result: str | None = Field(default=None, sa_type=Text)
+    error: str | None = Field(default=None, sa_type=Text)
+    priority: int = 0
+    epoch: int = 0
+    worker_id: str | None = None
+    warm_worker: str | None = None
+    due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    losses: int = 0
+    total_losses: int = 0
+    idempotency_key: str | None = None
+    parent_id: str | None = None
+    parent_wait: str | None = None
+    started_by: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    cancel_requested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    cancel_reason: str | None = None
+    cancelled_by: str | None = None
+
+
+class StepRow(Table, table=True):
+    """The checkpoint of one step, written when it ended."""
+
+    __tablename__ = "toolkit_step"
+    __table_args__ = (CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="state"),)
+
+    run_id: str = Field(primary_key=True, foreign_key="toolkit_run.id")
+    path: str = Field(primary_key=True)
+    name: str
+    display_name: str | None = None
+    kind: str
+    state: str
+    arguments: str | None = Field(default=None, sa_type=Text)
+    result: str | None = Field(default=None, sa_type=Text)
+    error: str | None = Field(default=None, sa_type=Text)
+    details: str | None = Field(default=None, sa_type=Text)
+    attempts: int = 1
+    epoch: int
+    event_seq: int | None = Field(default=None, sa_type=BigInteger)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class WaitRow(Table, table=True):
+    """A run's standing request for an event, a moment or the end of another run."""
+
+    __tablename__ = "toolkit_wait"
+    __table_args__ = (
+        CheckConstraint(f"state IN ({_WAIT_STATES})", name="state"),
+        # matching: who waits for this event
+        Index(
+            "ix_toolkit_wait_key",
+            "event_key",
+            postgresql_where=text("state = 'open' AND event_key IS NOT NULL"),
+            sqlite_where=text("state = 'open' AND event_key IS NOT NULL"),
+        ),
+        # claim and cancel: the waits of a run
+        Index("ix_toolkit_wait_run", "run_id"),
+    )
+
+    id: str = Field(primary_key=True)
+    run_id: str = Field(foreign_key="toolkit_run.id")
+    path: str
+    name: str
+    display_name: str | None = None
+    kind: str
+    state: str
+    event_key: str | None = None
+    after_seq: int = Field(default=0, sa_type=BigInteger)
+    deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reference: str | None = None
+    arguments: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class EventRow(Table, table=True):
+    """A named message; kept, and numbered in the order in which its key received it."""
+
+    __tablename__ = "toolkit_event"
+    __table_args__ = (
+        # matching: the lowest number above a cursor
+        Index("ix_toolkit_event_key", "key", "seq"),
+        # numbering: what a caller's transaction has left for the engine
+        Index(
+            "ix_toolkit_event_unnumbered",
+            "id",
+            postgresql_where=text("seq IS NULL"),
+            sqlite_where=text("seq IS NULL"),
+        ),
+    )
+
+    id: str = Field(primary_key=True)
+    key: str
+    seq: int | None = Field(default=None, sa_type=BigInteger)
+    run_id: str | None = None
+    wait_id: str | None = None
+    payload: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class WorkerRow(Table, table=True):
+    """A process that advances runs; alive while its heartbeat is younger than the lease."""
+
+    __tablename__ = "toolkit_worker"
+
+    id: str = Field(primary_key=True)
+    host: str
+    process_id: int
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    heartbeat_at: datetime = Field(sa_type=UtcDateTime)

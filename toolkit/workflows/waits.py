@@ -1,0 +1,289 @@
+"""Waiting: for an event, for a moment, for the answer that a step kind asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from toolkit.errors import WaitTimeout, WrongContext
+from toolkit.serialization import codec_for
+from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
+from toolkit.workflows.operations import (
+    AttachedRows,
+    Fate,
+    NewEvent,
+    NewRun,
+    OpenWait,
+    StepRecord,
+    WaitRecord,
+)
+from toolkit.workflows.scopes import Scope, current_scope, require_scope
+from toolkit.workflows.states import StepKind, StepState
+
+if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+T = TypeVar("T")
+
+
+async def wait_on_record(
+    scope: Scope,
+    path: str,
+    *,
+    name: str,
+    kind: str,
+    event_key: str | None = None,
+    deadline_at: datetime | None = None,
+    reference: str | None = None,
+    arguments: str | None = None,
+    display_name: str | None = None,
+    child: NewRun | None = None,
+    attached: Sequence[AttachedRows] = (),
+) -> StepRecord:
+    """The record of the wait at ``path`` once it has ended, whenever that was.
+
+    Registers the wait if it is not registered yet; ``child`` is started and ``attached`` is written in that same commit.
+    """
+    execution = scope.execution
+    if path in execution.journal:
+        return _checked(scope, execution.journal[path], kind=kind, name=name)
+    execution.check()
+    if path not in execution.waits:
+        wait = WaitRecord(
+            id=execution.engine.new_id(),
+            run_id=execution.run.id,
+            path=path,
+            name=name,
+            kind=kind,
+            event_key=event_key,
+            after_seq=execution.cursors.get(name, 0) if kind == StepKind.WAIT else 0,
+            deadline_at=deadline_at,
+            reference=reference,
+            arguments=arguments,
+            display_name=display_name,
+        )
+        if child is not None:
+            child = replace(child, parent_wait=wait.id)
+        opened = await execution.commit(OpenWait(execution.run.id, execution.epoch, wait, child, attached))
+        if opened.fate is Fate.CANCELLED:
+            execution.request_cancel()
+            raise RunCancelled
+        if opened.record is not None:
+            execution.note(opened.record)
+            return _checked(scope, opened.record, kind=kind, name=name)
+        if path in execution.journal:  # delivered between the commit and now
+            return execution.journal[path]
+        execution.waits[path] = opened.wait
+    execution.engine.note_deadline(execution, execution.waits[path].deadline_at)
+    try:
+        return _checked(scope, await execution.park(path), kind=kind, name=name)
+    except asyncio.CancelledError:
+        if scope.is_dead:
+            raise
+        raise execution.foreign_cancellation() from None
+
+
+def _checked(scope: Scope, record: StepRecord, *, kind: str, name: str) -> StepRecord:
+    if record.kind != kind or record.name != name:
+        raise scope.execution.mismatch(record.path, recorded=record, kind=kind, name=name, arguments=record.arguments)
+    return record
+
+
+def _require_wait(verb: str) -> Scope:
+    scope = require_scope(verb)
+    if not scope.can_wait:
+        raise WrongContext(
+            f"{verb} was called inside a step; a step runs to its end in one go, so wait in the workflow, between steps"
+        )
+    return scope
+
+
+async def sleep_on_record(scope: Scope, path: str, *, seconds: float) -> None:
+    """Wait ``seconds`` from when this was first asked, even over restarts."""
+    due = scope.execution.engine.runtime.clock.now() + timedelta(seconds=seconds)
+    await wait_on_record(scope, path, name=path.rsplit("/", 2)[-2], kind=StepKind.TIMER, deadline_at=due)
+
+
+async def suspend(*, interval: timedelta | float | None = None, wakeup_at: datetime | None = None) -> None:
+    """Go on after ``interval`` (seconds or a ``timedelta``), or at ``wakeup_at`` (an aware moment).
+
+    The moment is on record: it holds over restarts, and one that passes while everything is down is made good at once.
+
+    Raises:
+        ValueError: neither or both are given, or the moment is naive.
+        WrongContext: outside a workflow.
+    """
+    scope = _require_wait("suspend")
+    if (interval is None) == (wakeup_at is None):
+        raise ValueError("suspend takes either interval= or wakeup_at=")
+    if wakeup_at is None:
+        assert interval is not None
+        length = interval if isinstance(interval, timedelta) else timedelta(seconds=interval)
+        wakeup_at = scope.execution.engine.runtime.clock.now() + length
+    elif wakeup_at.tzinfo is None:
+        raise ValueError(f"wakeup_at must be an aware moment, found {wakeup_at!r}; give it a time zone")
+    path = scope.next_path("suspend")
+    await wait_on_record(scope, path, name="suspend", kind=StepKind.TIMER, deadline_at=wakeup_at)
+
+
+@overload
+async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1) -> Any: ...
+@overload
+async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, payload_type: type[T]) -> T: ...
+
+
+async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, payload_type: Any = None) -> Any:
+    """The payload of the next event ``key`` that this run has not had yet; one that came before the wait counts.
+
+    ``max_wait_time`` is in seconds or a ``timedelta``; negative waits for ever.
+
+    Raises:
+        WaitTimeout: the limit passed first.
+        SerializationError: the payload does not fit ``payload_type``.
+        WrongContext: outside a workflow.
+    """
+    scope = _require_wait("wait_for_event")
+    seconds = max_wait_time.total_seconds() if isinstance(max_wait_time, timedelta) else max_wait_time
+    now = scope.execution.engine.runtime.clock.now()
+    record = await wait_on_record(
+        scope,
+        scope.next_path(key),
+        name=key,
+        kind=StepKind.WAIT,
+        event_key=key,
+        deadline_at=now + timedelta(seconds=seconds) if seconds >= 0 else None,
+    )
+    if record.state is StepState.FAILED:
+        raise WaitTimeout(key)
+    return codec_for(payload_type or Any).decode(record.result or "null")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOutcome:
+    """How a wait of a step kind ended: with the payload of its event, or because its limit passed."""
+
+    path: str
+    payload: str | None
+    reference: str | None
+    is_expired: bool
+    ended_at: datetime
+    error: Exception | None = None
+
+
+async def wait_for(
+    *,
+    name: str,
+    kind: str,
+    event_key: str,
+    deadline_at: datetime | None,
+    reference: str,
+    arguments: str,
+    display_name: str | None = None,
+    attached: Sequence[AttachedRows] = (),
+) -> WaitOutcome:
+    """For step kinds: wait for ``event_key``, writing ``attached`` rows in the commit that registers the wait.
+
+    ``reference`` is the kind's own name for what it waits on; a wait that ends without its event is reported with it to
+    the closer that the kind has registered with the engine, in the same commit.
+
+    Raises:
+        WrongContext: outside a workflow, or inside the body of a step.
+    """
+    scope = _require_wait(f"{kind} {name!r}")
+    path = scope.next_path(name)
+    execution = scope.execution
+    record = await wait_on_record(
+        scope,
+        path,
+        name=name,
+        kind=kind,
+        event_key=event_key,
+        deadline_at=deadline_at,
+        reference=reference,
+        arguments=arguments,
+        display_name=display_name,
+        attached=attached,
+    )
+    is_expired = record.state is StepState.FAILED
+    return WaitOutcome(
+        path=path,
+        payload=None if is_expired else record.result,
+        reference=reference,
+        is_expired=is_expired,
+        ended_at=record.ended_at or execution.engine.runtime.clock.now(),
+        error=revive_error(record.error) if record.error else None,
+    )
+
+
+def next_wait_id() -> str:
+    """A fresh id for what a step kind is about to wait on, from the run's own source of ids.
+
+    Raises:
+        WrongContext: outside a workflow.
+    """
+    return _require_wait("waiting").execution.engine.new_id()
+
+
+async def emit_event(
+    key: str, payload: Any = None, *, run_id: str | None = None, session: AsyncSession | None = None
+) -> None:
+    """Emit event ``key`` to every run that waits for it now or later, or to ``run_id`` alone.
+
+    Inside a workflow it is a step and happens once. With ``session`` the event exists if and only if that session
+    commits; call :meth:`Engine.poke` after the commit to have it delivered at once.
+
+    Raises:
+        WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
+    """
+    text = codec_for(Any).encode(payload)
+    scope = current_scope()
+    if session is not None:
+        from toolkit.workflows.sessions import insert_event
+
+        new_id = scope.execution.engine.new_id if scope is not None else None
+        await insert_event(session, key=key, payload=text, run_id=run_id, new_id=new_id)
+        return
+    if scope is None:
+        raise WrongContext("emit_event works inside a running workflow; elsewhere use engine.emit_event(...)")
+    scope.check_task("emit_event")
+    scope.check_session("emit_event")
+    await _emit_once(scope, key=key, text=text, run_id=run_id)
+
+
+async def _emit_once(scope: Scope, *, key: str, text: str, run_id: str | None) -> None:
+    execution = scope.execution
+    path = scope.next_path(f"emit:{key}")
+    if path in execution.journal:
+        _checked(scope, execution.journal[path], kind=StepKind.MESSAGE, name=key)
+        return
+    execution.check()
+    now = execution.engine.runtime.clock.now()
+    record = StepRecord(
+        run_id=execution.run.id,
+        path=path,
+        name=key,
+        kind=StepKind.MESSAGE,
+        state=StepState.SUCCEEDED,
+        started_at=now,
+        ended_at=now,
+        arguments=text,
+        result="null",
+        epoch=execution.epoch,
+    )
+    await execution.record(record, event=NewEvent(execution.engine.new_id(), key, text, run_id))
+
+
+__all__ = [
+    "RunParked",
+    "WaitOutcome",
+    "emit_event",
+    "next_wait_id",
+    "sleep_on_record",
+    "suspend",
+    "wait_for",
+    "wait_for_event",
+    "wait_on_record",
+]
