@@ -1,6 +1,7 @@
 """Values to JSON text and back, through Pydantic, equal on return.
 
-Payloads are JSON text, never pickle. What a type cannot carry is an error at the first encode, not a surprise at replay.
+Payloads are JSON text, never pickle. What a type cannot carry is an error at the first encode, not a surprise
+at replay.
 """
 
 from __future__ import annotations

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import text
+from sqlmodel import Field, SQLModel, col, func, select, update
 
 from toolkit.storage import Database, Query, Script, both
 
 READ = both("read", "SELECT value FROM tally WHERE name = $1")
 RAISE = both(
-    "raise",
-    "INSERT INTO tally (name, value) VALUES ($1, 1) "
-    "ON CONFLICT (name) DO UPDATE SET value = tally.value + 1",
+    "raise", "INSERT INTO tally (name, value) VALUES ($1, 1) ON CONFLICT (name) DO UPDATE SET value = tally.value + 1"
 )
+CREATE = both("create", "CREATE TABLE tally (name TEXT PRIMARY KEY, value INTEGER NOT NULL)")
 
 
-def bump(name: str) -> Script[None]:
-    yield Query(RAISE, [name])
+class Tally(SQLModel, table=True):
+    name: str = Field(primary_key=True)
+    value: int
 
 
 @pytest.fixture
@@ -28,12 +28,16 @@ async def database(database: Database) -> Database:  # the common one, with a ta
 
 
 def create() -> Script[None]:
-    yield Query(both("create", "CREATE TABLE tally (name TEXT PRIMARY KEY, value INTEGER NOT NULL)"))
+    yield Query(CREATE)
+
+
+def bump(name: str) -> Script[None]:
+    yield Query(RAISE, [name])
 
 
 async def test_a_session_commits_when_its_block_ends(database: Database) -> None:
     async with database.session() as session:
-        await session.exec(text("INSERT INTO tally (name, value) VALUES ('a', 7)"))
+        session.add(Tally(name="a", value=7))
 
     assert await database.reader.read(Query(READ, ["a"])) == [(7,)]
 
@@ -41,38 +45,33 @@ async def test_a_session_commits_when_its_block_ends(database: Database) -> None
 async def test_a_session_rolls_back_when_its_block_fails(database: Database) -> None:
     with pytest.raises(RuntimeError, match="no"):
         async with database.session() as session:
-            await session.exec(text("INSERT INTO tally (name, value) VALUES ('a', 7)"))
+            session.add(Tally(name="a", value=7))
+            await session.flush()
             raise RuntimeError("no")
 
     assert await database.reader.read(Query(READ, ["a"])) == []
     assert not database.ticket.locked()
 
 
+async def raise_by_session(database: Database) -> None:
+    async with database.session() as session:
+        await session.exec(select(func.count()).select_from(Tally))
+        await session.exec(update(Tally).where(col(Tally.name) == "a").values(value=col(Tally.value) + 1))
+
+
 async def test_sixty_sessions_that_read_and_then_write_all_succeed(database: Database) -> None:
-    async def read_then_write() -> None:
-        async with database.session() as session:
-            await session.exec(text("SELECT count(*) FROM tally"))
-            await session.exec(
-                text(
-                    "INSERT INTO tally (name, value) VALUES ('a', 1) "
-                    "ON CONFLICT (name) DO UPDATE SET value = tally.value + 1"
-                )
-            )
+    await database.writer.run(bump("a"))
 
-    await asyncio.gather(*(read_then_write() for _ in range(60)))
+    await asyncio.gather(*(raise_by_session(database) for _ in range(60)))
 
-    assert await database.reader.read(Query(READ, ["a"])) == [(60,)]
+    assert await database.reader.read(Query(READ, ["a"])) == [(61,)]
 
 
 async def test_scripts_and_sessions_do_not_disturb_each_other(database: Database) -> None:
-    async def by_session() -> None:
-        async with database.session() as session:
-            await session.exec(text("UPDATE tally SET value = value + 1 WHERE name = 'a'"))
+    await database.writer.run(bump("a"))
 
-    async def by_script() -> None:
-        await database.writer.run(bump("a"))
-
-    await by_script()
-    await asyncio.gather(*(work() for _ in range(20) for work in (by_session, by_script)))
+    await asyncio.gather(
+        *(raise_by_session(database) for _ in range(20)), *(database.writer.run(bump("a")) for _ in range(20))
+    )
 
     assert await database.reader.read(Query(READ, ["a"])) == [(41,)]

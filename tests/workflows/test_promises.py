@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlmodel import Field, SQLModel, func, select
 
 from tests.workflows.conftest import StartEngine, until, until_state
 from toolkit.errors import Conflict, RunFailed, WaitTimeout
@@ -57,10 +57,15 @@ async def test_a_step_that_succeeded_is_never_run_again_by_whatever_process(star
     assert calls == ["before", "after"]
 
 
+class Ledger(SQLModel, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    amount: int
+
+
 @step()
 async def write_and_fail_once() -> int:
     session = get_session()
-    await session.exec(text("INSERT INTO ledger (amount) VALUES (1)"))
+    session.add(Ledger(amount=1))
     calls.append("write")
     if len(calls) == 1:
         await session.flush()
@@ -79,13 +84,14 @@ async def write_with_a_retry() -> int:
 async def test_what_a_step_writes_and_its_checkpoint_are_one_transaction(start_engine: StartEngine) -> None:
     engine = await start_engine(write_with_a_retry)
     async with engine.database.session() as session:
-        await session.exec(text("CREATE TABLE ledger (amount INTEGER)"))
+        connection = await session.connection()
+        await connection.run_sync(lambda sync: SQLModel.metadata.tables["ledger"].create(sync))
 
     run = await engine.start(write_with_a_retry)
 
     assert await asyncio.wait_for(run.result(), 10) == 2
     async with engine.database.session() as session:
-        assert (await session.exec(text("SELECT count(*) FROM ledger"))).one() == (1,)
+        assert (await session.exec(select(func.count()).select_from(Ledger))).one() == 1
 
 
 @step(max_retries=2)
@@ -150,7 +156,7 @@ async def test_waits_of_one_run_side_by_side_get_distinct_events_in_order(start_
 @workflow()
 async def limited_wait() -> str:
     try:
-        return await wait_for_event("never", max_wait_time=0.05)
+        return await wait_for_event("never", max_wait_time=0.05, payload_type=str)
     except Exception as error:  # noqa: BLE001 - this is the point: it sees the limit, and nothing of the engine's own
         return type(error).__name__
 
@@ -375,6 +381,6 @@ async def test_a_warm_run_and_an_evicted_one_end_alike(start_engine: StartEngine
 
 
 async def _evict_all(engine: Engine) -> None:
-    for execution in list(engine._warm.values()):
-        engine._take_warm(execution.run.id)
+    for execution in list(engine.residents.warm.values()):
+        engine.residents.dismiss(execution)
         await execution.evict()

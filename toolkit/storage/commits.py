@@ -103,7 +103,7 @@ class GroupCommit(Generic[Operation]):
             except OutcomeUnknown as error:
                 logger.warning("A commit has an unknown outcome", extra={"event": "storage.outcome_unknown"})
                 return _fail(batch, error)
-            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            except Exception as error:
                 logger.exception("A commit failed", extra={"event": "storage.commit_failed"})
                 return _fail(batch, error)
             else:

@@ -77,7 +77,7 @@ class Database:
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = SqliteConnection(
-                self.path, synchronous=self.synchronous, on_foreign_commit=lambda: self.on_foreign_commit()
+                self.path, synchronous=self.synchronous, on_foreign_commit=self.on_foreign_commit
             )
             self._reader = SqliteConnection(self.path, synchronous=self.synchronous)
         else:

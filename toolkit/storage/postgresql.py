@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from toolkit.errors import ConfigurationError, StorageError
+from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
 from toolkit.storage.statements import Query, Request, Row, Script
 
@@ -23,7 +23,8 @@ def _asyncpg() -> Any:
         import asyncpg
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "the database is PostgreSQL but its driver is not installed; run: pip install 'process-toolkit[postgresql]'",
+            "the database is PostgreSQL but its driver is not installed; run: "
+            "pip install 'process-toolkit[postgresql]'",
             key="database.url",
         ) from error
     return asyncpg
@@ -54,10 +55,10 @@ class PostgresqlConnection:
         self._lock = asyncio.Lock()
 
     async def run(self, script: Script[T]) -> T:
-        return await _uninterrupted(self._run(script))
+        return cast("T", await _uninterrupted(self._run(script)))
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return await _uninterrupted(self._read(query))
+        return cast("list[Row]", await _uninterrupted(self._read(query)))
 
     async def close(self) -> None:
         async with self._lock:
@@ -208,6 +209,3 @@ class SideChannel:
     def close(self) -> None:
         self._runner.run(self._connection.close())
         self._runner.close()
-
-
-__all__ = ["Listener", "PostgresqlConnection", "SideChannel", "StorageError", "connect", "perform"]

@@ -112,12 +112,12 @@ class TurnTakingDialect(SQLiteDialect_aiosqlite):
 
     def do_commit(self, dbapi_connection: Any) -> None:
         self.turns.check(dbapi_connection.driver_connection)
-        super().do_commit(dbapi_connection)
+        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
         self.turns.give_back(dbapi_connection.driver_connection)
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         try:
-            super().do_rollback(dbapi_connection)
+            super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
         finally:
             self.turns.give_back(dbapi_connection.driver_connection)
 

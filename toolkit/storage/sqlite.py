@@ -16,11 +16,11 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Rows, Script, moment_text
+from toolkit.storage.statements import Query, Request, Row, Script, moment_text
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -143,10 +143,10 @@ class SqliteConnection:
         self._thread.start()
 
     async def run(self, script: Script[T]) -> T:
-        return await self._submit(lambda connection: transact(connection, script))
+        return cast("T", await self._submit(lambda connection: transact(connection, script)))
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return await self._submit(lambda connection: perform(connection, query))
+        return cast("list[Row]", await self._submit(lambda connection: perform(connection, query)))
 
     def run_blocking(self, script: Script[T]) -> T:
         """Like :meth:`run`, for another thread (the heartbeat); waits there."""
@@ -228,6 +228,3 @@ class InlineConnection:
 
     async def close(self) -> None:
         self._connection.close()
-
-
-__all__ = ["InlineConnection", "Rows", "SqliteConnection", "connect", "perform", "transact"]

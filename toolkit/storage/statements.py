@@ -1,7 +1,8 @@
 """Statements in both dialects, and transactions as scripts that know neither.
 
 A *script* is a generator: it yields a :class:`Query` or :class:`Rows` and is sent the rows that come back. It runs
-unchanged on a thread with ``sqlite3``, on ``asyncpg`` and inline under simulation; the drivers differ, the logic does not.
+unchanged on a thread with ``sqlite3``, on ``asyncpg`` and inline under simulation: the drivers differ, the logic
+does not.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 1. the keys of events and of keyed starts are locked (on PostgreSQL tried, in order);
 2. every run that the batch may touch is locked in one statement; reading it is the fence and the cancel check;
-3. then, in later statements, come the looks and after them the writes. A look in the statement that takes the lock would
-   see what stood there before the lock.
+3. then, in later statements, come the looks and after them the writes. A look in the statement that takes the lock
+   would see what stood there before the lock.
 
 Everything is decided here, on the rows that are locked; the writes at the end are plain. A run that is locked elsewhere
 is put off: its operations come back :data:`~toolkit.storage.Deferred.DEFERRED` and go into the next batch.
@@ -108,7 +108,7 @@ def commit(
     yield from batch.lock(own_now)
     yield from batch.begin_runs()
     batch.record_steps()
-    yield from batch.open_waits()
+    batch.open_waits()
     yield from batch.deliver_events()
     yield from batch.end_waits()
     batch.suspend()
@@ -187,7 +187,7 @@ class _Batch:
         keys.update(f"event:{emit.event.key}" for _, emit in self._each(EmitEvent))
         keys.update(f"event:{o.wait.event_key}" for _, o in self._each(OpenWait) if o.wait.event_key is not None)
         if self.by_type.get(DeliverEvents) or self.by_type.get(ClaimRuns):
-            self.left = yield Query(sql.UNNUMBERED_EVENTS)  # type: ignore[assignment]
+            self.left = yield Query(sql.UNNUMBERED_EVENTS)
             keys.update(f"event:{event[1]}" for event in self.left)
             keys.update(f"event:{key}" for _, deliver in self._each(DeliverEvents) for key in deliver.keys)
         return keys
@@ -195,9 +195,9 @@ class _Batch:
     def _defer_unheld(self) -> None:
         for at, operation in enumerate(self.operations):
             wanted: list[str] = []
-            if isinstance(operation, StartRun | RecordStep) and operation.run is not None:
-                if operation.run.idempotency_key is not None:
-                    wanted.append(f"start:{operation.run.workflow}:{operation.run.idempotency_key}")
+            run = operation.run if isinstance(operation, StartRun | RecordStep) else None
+            if run is not None and run.idempotency_key is not None:
+                wanted.append(f"start:{run.workflow}:{run.idempotency_key}")
             if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
                 wanted.append(f"event:{operation.event.key}")
             if isinstance(operation, OpenWait) and operation.wait.event_key is not None:
@@ -353,7 +353,7 @@ class _Batch:
             self.new_steps.append(replace(operation.step, epoch=run.epoch))
             self.outcomes[at] = Recorded(Fate.KEPT, is_cancel_requested=run.is_cancel_requested)
 
-    def open_waits(self) -> Script[None]:
+    def open_waits(self) -> None:
         for at, operation in self._each(OpenWait):
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
@@ -368,8 +368,6 @@ class _Batch:
             if operation.child is not None:
                 self._begin(operation.child, {})
             self.outcomes[at] = WaitOpened(Fate.KEPT, wait=wait)
-        return
-        yield
 
     def deliver_events(self) -> Script[None]:
         """Number what is new, then give each run that waits the lowest number above its cursor."""
@@ -411,7 +409,7 @@ class _Batch:
     ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
         if not fresh and not self.left:
             return {}
-        last: dict[str, int] = dict((yield Query(sql.LAST_NUMBERS, [keys])))  # type: ignore[arg-type]
+        last: dict[str, int] = dict((yield Query(sql.LAST_NUMBERS, [keys])))
         news: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for id_, key, run_id, wait_id, payload in self.left:
             last[key] = (last.get(key) or 0) + 1

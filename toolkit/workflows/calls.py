@@ -116,8 +116,8 @@ async def checkpoint(
 ) -> Checkpoint:
     """Keep what ``body`` returns under ``key`` of the step that the caller stands in.
 
-    The key is explicit, so any task below the step may call this, in any order. ``body`` returns JSON text and runs in a
-    place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they reach the
+    The key is explicit, so any task below the step may call this, in any order. ``body`` returns JSON text and runs
+    in a place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they reach the
     caller as they are. ``arguments`` is shown, never compared.
 
     Raises:
@@ -190,7 +190,7 @@ class _Call:
             context = StepContext(self.execution.run.id, self.path, attempt=self.attempt, details=self.details)
             try:
                 text = await self._attempt(body, context)
-            except Exception as error:  # noqa: BLE001 - the author's code, whatever it raises
+            except Exception as error:
                 if context.session is not None:
                     await context.session.give_up()
                 pause = self.retry.delay_after(

@@ -37,7 +37,7 @@ class RunHandle(Generic[R]):
         Raises:
             RunFailed: the run failed or was cancelled.
         """
-        return cast(R, self.workflow.signature.result.decode(await self.engine.wait_for_completion(self.id)))
+        return cast("R", self.workflow.signature.result.decode(await self.engine.wait_for_completion(self.id)))
 
     def __repr__(self) -> str:
         return f"<run {self.id} of {self.workflow.name!r}>"
@@ -56,7 +56,7 @@ class Workflow(Generic[P, R]):
         check_name("workflow", self.name)
         self.version = version
         self.signature = Signature(function, what=f"workflow {self.name!r}")
-        functools.update_wrapper(cast(Any, self), function)
+        functools.update_wrapper(cast("Any", self), function)
 
     @property
     def description(self) -> str:
@@ -81,9 +81,10 @@ class Workflow(Generic[P, R]):
             engine = current_engine()
             if engine is None:
                 raise WrongContext(
-                    f"{self.name}.start() was called where no Toolkit is running; use `await app.start({self.name}, ...)`"
+                    f"{self.name}.start() was called where no Toolkit is running; "
+                    f"use `await app.start({self.name}, ...)`"
                 )
-            return await engine.start(self, *args, **kwargs)
+            return await engine.start_bound(self, self.signature.bind(args, kwargs))
         scope.check_task(f"{self.name}.start()")
         scope.check_session(f"{self.name}.start()")
         return await self._start_once(scope, self.signature.bind(args, kwargs))
@@ -122,7 +123,7 @@ class Workflow(Generic[P, R]):
         )
         if record.state is StepState.FAILED:
             raise revive_error(record.error or "{}")
-        return cast(R, self.signature.result.decode(record.result or "null"))
+        return cast("R", self.signature.result.decode(record.result or "null"))
 
     async def _start_once(self, scope: Scope, arguments: dict[str, Any]) -> RunHandle[R]:
         execution = scope.execution

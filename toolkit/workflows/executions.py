@@ -38,8 +38,8 @@ _COROUTINE_BYTES = 6_000
 class Execution:
     """A run between its claim and its end, or its eviction.
 
-    ``active`` counts the branches that are not waiting for the engine. When it reaches nought, the run is suspended: its
-    waits are on record, and the coroutine stays here, warm, until the run is due or the room is needed.
+    ``active`` counts the branches that are not waiting for the engine. When it reaches nought, the run is suspended:
+    its waits are on record, and the coroutine stays here, warm, until the run is due or the room is needed.
     """
 
     def __init__(
@@ -107,16 +107,16 @@ class Execution:
                 raise
             raise self.foreign_cancellation() from None
         except OutcomeUnknown:
-            self.engine.abandon(self)
+            self.engine.residents.abandon(self)
             raise asyncio.CancelledError("the outcome of a commit is unknown; the run is read again") from None
         if outcome is Fate.LOST or getattr(outcome, "fate", None) is Fate.LOST:
-            self.engine.abandon(self)
+            self.engine.residents.abandon(self)
             raise asyncio.CancelledError("another process owns the run")
         return outcome
 
     async def record(self, step: StepRecord, **more: Any) -> Recorded:
         """Make a checkpoint durable and keep it in the journal."""
-        outcome = cast(Recorded, await self.commit(RecordStep(self.run.id, self.epoch, step, **more)))
+        outcome = cast("Recorded", await self.commit(RecordStep(self.run.id, self.epoch, step, **more)))
         if outcome.fate is Fate.CANCELLED:
             self.request_cancel()
             raise RunCancelled
@@ -190,13 +190,13 @@ class Execution:
         if self.is_dead:
             return
         if outcome.fate is Fate.LOST:
-            self.engine.abandon(self)
+            self.engine.residents.abandon(self)
         elif outcome.is_cancel_requested:
             self.request_cancel()
         elif outcome.is_suspended:
-            self.engine.keep_warm(self)
+            self.engine.residents.keep_warm(self)
         elif outcome.must_read:
-            self.engine.read_deliveries([self])
+            self.engine.residents.read_deliveries([self])
         elif self.active == 0:
             self.suspend()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
-try:
+if sys.platform == "win32":
+    fcntl: Any = None  # there is no proof there, the lease decides
+else:
     import fcntl
-except ImportError:  # Windows: there is no proof there, the lease decides
-    fcntl = None  # type: ignore[assignment]
 
 
 class Liveness:

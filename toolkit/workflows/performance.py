@@ -29,7 +29,7 @@ async def perform(execution: Execution) -> None:
         if not execution.is_dead:
             raise
     finally:
-        execution.engine.dismiss(execution)
+        execution.engine.residents.dismiss(execution)
 
 
 async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]:

@@ -110,7 +110,16 @@ async def find_run(connection: Connection, run_id: str) -> RunDetail:
         OpenWaitSummary(path, kind, name, key, reference, _moment(since), read_moment(deadline))
         for path, kind, name, key, reference, since, deadline in await connection.read(Query(_WAITS, [run_id]))
     ]
-    return RunDetail(_to_summary(row), *row[13:19], waits=waits)
+    return RunDetail(
+        summary=_to_summary(row),
+        input=row[13],
+        result=row[14],
+        error=row[15],
+        cancel_reason=row[16],
+        cancelled_by=row[17],
+        losses=row[18],
+        waits=waits,
+    )
 
 
 async def list_steps(connection: Connection, run_id: str) -> list[StepRecord]:

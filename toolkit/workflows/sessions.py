@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SerializationError, SessionError
@@ -49,14 +49,7 @@ class StepSession(AsyncSession):
             connection = await self.connection()
             # The checkpoint goes in before the fence is read: on SQLite the first write begins the transaction.
             await _execute(connection, sql.INSERT_STEPS, step_values(record), self._database.dialect)
-            ours = await connection.execute(
-                text(
-                    "SELECT 1 FROM toolkit_run WHERE id = :id AND epoch = :epoch AND state = 'running'"
-                    + ("" if self._database.dialect == "sqlite" else " FOR NO KEY UPDATE")
-                ),
-                {"id": record.run_id, "epoch": record.epoch},
-            )
-            is_ours = ours.first() is not None
+            is_ours = bool(await _execute(connection, _FENCE, (record.run_id, record.epoch), self._database.dialect))
             if is_ours:
                 await uninterrupted(super().commit())
         except BaseException:
@@ -64,7 +57,7 @@ class StepSession(AsyncSession):
             raise
         if not is_ours:
             await self.give_up()
-            self._execution.engine.abandon(self._execution)
+            self._execution.engine.residents.abandon(self._execution)
             self._execution.check()
         await self.close()
 
@@ -123,20 +116,23 @@ async def resolve_wait(session: AsyncSession, *, wait_id: str, payload_json: str
     return True
 
 
-_NOW = {"sqlite": "strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')", "postgresql": "clock_timestamp()"}
-
+_FENCE = Statement(
+    "fence",
+    sqlite="SELECT 1 FROM toolkit_run WHERE id = ?1 AND epoch = ?2 AND state = 'running'",
+    postgresql="SELECT 1 FROM toolkit_run WHERE id = $1 AND epoch = $2 AND state = 'running' FOR NO KEY UPDATE",
+)
 _LEAVE_EVENT = Statement(
     "leave event",
     sqlite="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, created_at) "
-    f"VALUES (?1, ?2, ?3, ?4, ?5, {_NOW['sqlite']})",
+    "VALUES (?1, ?2, ?3, ?4, ?5, strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now'))",
     postgresql="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, created_at) "
-    f"VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, {_NOW['postgresql']})",
+    "VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, clock_timestamp())",
 )
 _RESOLVE = Statement(
     "resolve wait",
-    sqlite=f"UPDATE toolkit_wait SET state = 'resolved', ended_at = {_NOW['sqlite']} "  # noqa: S608
+    sqlite="UPDATE toolkit_wait SET state = 'resolved', ended_at = strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now') "
     "WHERE id = ?1 AND state = 'open' RETURNING run_id, event_key",
-    postgresql=f"UPDATE toolkit_wait SET state = 'resolved', ended_at = {_NOW['postgresql']} "  # noqa: S608
+    postgresql="UPDATE toolkit_wait SET state = 'resolved', ended_at = clock_timestamp() "
     "WHERE id = $1 AND state = 'open' RETURNING run_id, event_key",
 )
 

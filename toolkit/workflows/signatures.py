@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, get_type_hints
+from typing import Any, NotRequired, get_type_hints
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from toolkit.errors import DefinitionError, InvalidInput
 from toolkit.serialization import Codec, codec_for
@@ -50,7 +50,7 @@ class Signature:
             name: self._hints.get(name, Any) if p.default is p.empty else NotRequired[self._hints.get(name, Any)]
             for name, p in self._parameters.items()
         }
-        shape = TypedDict("Arguments", fields)  # type: ignore[operator]
+        shape = TypedDict("Arguments", fields)  # type: ignore[misc]  # made at run time
         shape.__pydantic_config__ = {  # type: ignore[attr-defined]
             "extra": "forbid",
             "ser_json_bytes": "base64",

@@ -72,7 +72,8 @@ FAMILIES = Statement(
 
 FIND_KEYED = Statement(
     "find keyed",
-    sqlite="SELECT workflow, idempotency_key, id, input_digest FROM toolkit_run WHERE workflow = ?1 AND idempotency_key = ?2",
+    sqlite="""SELECT workflow, idempotency_key, id, input_digest FROM toolkit_run
+              WHERE workflow = ?1 AND idempotency_key = ?2""",
     postgresql="""SELECT r.workflow, r.idempotency_key, r.id, r.input_digest FROM toolkit_run AS r
                   JOIN unnest($1::text[], $2::text[]) AS k(workflow, key)
                   ON r.workflow = k.workflow AND r.idempotency_key = k.key""",
@@ -402,7 +403,8 @@ FORGET_WORKER = both("forget worker", "DELETE FROM toolkit_worker WHERE id = $1"
 # A row goes when its worker has been silent for a day and runs nothing.
 FORGET_SILENT = Statement(
     "forget silent workers",
-    sqlite="DELETE FROM toolkit_worker WHERE heartbeat_at < ?1 AND id NOT IN (SELECT worker_id FROM toolkit_run WHERE state = 'running')",
+    sqlite="""DELETE FROM toolkit_worker WHERE heartbeat_at < ?1
+              AND id NOT IN (SELECT worker_id FROM toolkit_run WHERE state = 'running')""",
     postgresql="""DELETE FROM toolkit_worker AS w WHERE heartbeat_at < $1::timestamptz
                   AND NOT EXISTS (SELECT 1 FROM toolkit_run WHERE state = 'running' AND worker_id = w.id)""",
 )

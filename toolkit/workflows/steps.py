@@ -51,18 +51,18 @@ class Step(Generic[P, R]):
         scope = current_scope()
         if scope is None:
             value = self.function(*args, **kwargs)
-            return cast(R, await value if self.is_async else value)
+            return cast("R", await value if self.is_async else value)
         arguments = self.signature.bind(args, kwargs)
         in_thread = scope.execution.engine.runtime.in_thread
 
         async def body() -> R:
             if self.is_async:
-                return cast(R, await self.function(**arguments))
+                return cast("R", await self.function(**arguments))
             # A plain function may block: it gets a thread, with this task's context variables.
-            return cast(R, await in_thread(lambda: self.function(**arguments)))
+            return cast("R", await in_thread(lambda: self.function(**arguments)))
 
         return cast(
-            R,
+            "R",
             await run_step(
                 name=self.name,
                 kind=self.kind,

@@ -40,12 +40,14 @@ async def wait_on_record(
     reference: str | None = None,
     arguments: str | None = None,
     display_name: str | None = None,
+    wait_id: str | None = None,
     child: NewRun | None = None,
     attached: Sequence[AttachedRows] = (),
 ) -> StepRecord:
     """The record of the wait at ``path`` once it has ended, whenever that was.
 
-    Registers the wait if it is not registered yet; ``child`` is started and ``attached`` is written in that same commit.
+    Registers the wait if it is not registered yet; ``child`` is started and ``attached`` is written in that same
+    commit.
     """
     execution = scope.execution
     if path in execution.journal:
@@ -53,7 +55,7 @@ async def wait_on_record(
     execution.check()
     if path not in execution.waits:
         wait = WaitRecord(
-            id=execution.engine.new_id(),
+            id=wait_id or execution.engine.new_id(),
             run_id=execution.run.id,
             path=path,
             name=name,
@@ -77,7 +79,7 @@ async def wait_on_record(
         if path in execution.journal:  # delivered between the commit and now
             return execution.journal[path]
         execution.waits[path] = opened.wait
-    execution.engine.note_deadline(execution, execution.waits[path].deadline_at)
+    execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
         return _checked(scope, await execution.park(path), kind=kind, name=name)
     except asyncio.CancelledError:
@@ -167,7 +169,6 @@ class WaitOutcome:
 
     path: str
     payload: str | None
-    reference: str | None
     is_expired: bool
     ended_at: datetime
     error: Exception | None = None
@@ -182,11 +183,13 @@ async def wait_for(
     reference: str,
     arguments: str,
     display_name: str | None = None,
+    wait_id: str | None = None,
     attached: Sequence[AttachedRows] = (),
 ) -> WaitOutcome:
     """For step kinds: wait for ``event_key``, writing ``attached`` rows in the commit that registers the wait.
 
-    ``reference`` is the kind's own name for what it waits on; a wait that ends without its event is reported with it to
+    ``wait_id`` (see :func:`next_wait_id`) lets those rows name the wait. ``reference`` is the kind's own name for what
+    it waits on; a wait that ends without its event is reported with it to
     the closer that the kind has registered with the engine, in the same commit.
 
     Raises:
@@ -205,13 +208,13 @@ async def wait_for(
         reference=reference,
         arguments=arguments,
         display_name=display_name,
+        wait_id=wait_id,
         attached=attached,
     )
     is_expired = record.state is StepState.FAILED
     return WaitOutcome(
         path=path,
         payload=None if is_expired else record.result,
-        reference=reference,
         is_expired=is_expired,
         ended_at=record.ended_at or execution.engine.runtime.clock.now(),
         error=revive_error(record.error) if record.error else None,

@@ -1,0 +1,152 @@
+"""The storages of an installation: named places for bytes, from the configuration.
+
+A storage is named by an operator before the process starts; nothing that comes in later names a place or a protocol.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from toolkit.errors import ConfigurationError, NotFound
+
+BLOCK_BYTES: Final = 1024 * 1024
+"""Bytes are moved in blocks of this size: large enough that a thread for each costs nothing, small enough to forget."""
+
+# The file systems that keep objects. fsspec knows many more: some read what others wrote (http, data, zip), some wrap
+# another (simplecache, dir) and would take a path for a URL.
+_PROTOCOLS: Final = ("file", "memory", "s3", "gs", "az")
+_EXTRAS: Final = {"s3": "process-toolkit[s3]", "gs": "gcsfs", "az": "adlfs"}
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """What a storage lists: an object, or a folder of them."""
+
+    key: str
+    is_folder: bool
+    modified_at: datetime | None
+    """Aware; ``None`` where a folder has none."""
+
+
+class Storage(Protocol):
+    """A place for bytes. Keys are ours, of plain characters, and an object is written once.
+
+    Every method raises ``StorageError`` when the place does not do what it must.
+    """
+
+    name: str
+
+    async def write(self, key: str, blocks: AsyncIterable[bytes]) -> None:
+        """Keep all blocks under ``key``, durably, or nothing: not if the iteration fails, nor on cancellation."""
+
+    def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """The bytes from ``start`` to before ``end``, in chunks."""
+
+    async def delete(self, key: str) -> None:
+        """Forget ``key``, if it is there."""
+
+    async def list_folder(self, folder: str) -> list[StoredObject]:
+        """What is directly in ``folder`` (``""``: the root); nothing if there is no such folder."""
+
+
+class FileStorages:
+    """Storages by name. New files go to the default one unless an upload names another."""
+
+    def __init__(self, storages: Mapping[str, Storage], *, default: str) -> None:
+        self._storages = dict(storages)
+        self.default = default
+        self.get(default)
+
+    def __iter__(self) -> Iterator[Storage]:
+        return iter(self._storages.values())
+
+    def get(self, name: str | None = None) -> Storage:
+        """The storage ``name``, or the default one.
+
+        Raises:
+            NotFound: the configuration names none like it.
+        """
+        try:
+            return self._storages[name or self.default]
+        except KeyError:
+            raise NotFound("file storage", name or self.default, known=list(self._storages)) from None
+
+    @classmethod
+    def from_configuration(
+        cls, found: Mapping[str, str | Mapping[str, Any]], *, base_folder: Path, key: str = "file_storage"
+    ) -> FileStorages:
+        """Storages from ``{"name": url}`` or ``{"name": {"url": url, "options": {...}}}``; connects to none of them.
+
+        ``file://./folder`` lies below ``base_folder``. ``options`` go to the file system, such as ``endpoint_url`` for
+        S3. The default is the storage called ``default``, or the only one. ``key`` is the place in the configuration.
+
+        Raises:
+            ConfigurationError: an entry is not one of the above, its protocol is not allowed or not installed.
+        """
+        storages = {
+            name: _create(name, entry, base_folder=base_folder, key=f"{key}.{name}") for name, entry in found.items()
+        }
+        if _DEFAULT not in storages and len(storages) != 1:
+            names = ", ".join(map(repr, storages)) or "no storage"
+            raise ConfigurationError(f"{key} holds {names}; call the one for new files 'default'", key=key)
+        return cls(storages, default=_DEFAULT if _DEFAULT in storages else next(iter(storages)))
+
+
+def _create(name: str, entry: str | Mapping[str, Any], *, base_folder: Path, key: str) -> Storage:
+    url, options = _read_entry(entry, key=key)
+    protocol, path = _split(url, key=key)
+    if protocol != "file":
+        return _create_bucket(name, protocol, url, options, key=key)
+    if options:
+        raise ConfigurationError(f"{key}.options: a folder takes none", key=f"{key}.options")
+    from toolkit.files.folders import FolderStorage
+
+    return FolderStorage(name, base_folder / path)
+
+
+def _read_entry(entry: Any, *, key: str) -> tuple[str, Mapping[str, Any]]:
+    found = {"url": entry} if isinstance(entry, str) else entry
+    if isinstance(found, Mapping) and set(found) <= {"url", "options"}:
+        url, options = found.get("url"), found.get("options") or {}
+        if isinstance(url, str) and isinstance(options, Mapping):
+            return url, options
+    raise ConfigurationError(f"{key} must be a URL, or a mapping of url and options", key=key)
+
+
+def _split(url: str, *, key: str) -> tuple[str, str]:
+    """Protocol and the rest. The URL itself is not shown in errors: it may hold a password."""
+    if "::" in url:
+        raise ConfigurationError(f"{key} is a chained URL; name the one place where the bytes are kept", key=key)
+    protocol, separator, path = url.partition("://")
+    if not separator or protocol not in _PROTOCOLS:
+        shown = repr(protocol) if separator else "no protocol"
+        raise ConfigurationError(
+            f"{key} begins with {shown}; expected one of {', '.join(f'{known}://' for known in _PROTOCOLS)}", key=key
+        )
+    if protocol != "memory" and not path.strip("/."):
+        raise ConfigurationError(f"{key} names no {'folder' if protocol == 'file' else 'bucket'}", key=key)
+    if re.match(r"/[A-Za-z]:[\\/]", path):  # file:///C:/folder
+        path = path[1:]
+    return protocol, path
+
+
+def _create_bucket(name: str, protocol: str, url: str, options: Mapping[str, Any], *, key: str) -> Storage:
+    import fsspec
+
+    from toolkit.files.buckets import BucketStorage
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url, **{str(option): value for option, value in options.items()})
+    except ImportError as error:
+        raise ConfigurationError(f"{key} needs the package {_EXTRAS[protocol]!r}; install it", key=key) from error
+    except (TypeError, ValueError, KeyError) as error:  # it does not take these options, whose values may be secret
+        raise ConfigurationError(
+            f"{key} could not be set up ({type(error).__name__}); look at its options", key=key
+        ) from None
+    return BucketStorage(name, filesystem, root)

@@ -1,0 +1,35 @@
+"""The table of stored files; their bytes are in a storage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlmodel import Field
+
+from toolkit.storage import Table, UtcDateTime
+
+
+class FileRow(Table, table=True):
+    """A stored file. The row is written after the bytes, so whoever sees it can read them."""
+
+    __tablename__ = "toolkit_file"
+    __table_args__ = (
+        CheckConstraint("size >= 0", name="size"),
+        # The sweep asks which of the objects it found have a row. One object belongs to one file.
+        Index("ux_toolkit_file_key", "storage", "key", unique=True),
+        # A person's own files, newest first.
+        Index("ix_toolkit_file_created_by", "created_by", "id"),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    filename: str = Field(sa_type=Text)
+    content_type: str = Field(sa_type=Text)
+    size: int = Field(sa_type=BigInteger)
+    sha256: str = Field(sa_type=Text)
+    storage: str = Field(sa_type=Text)
+    """The name of a storage in the configuration."""
+    key: str = Field(sa_type=Text)
+    """Where the bytes are in that storage; made by us."""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    created_by: str = Field(sa_type=Text)

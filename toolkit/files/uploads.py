@@ -1,0 +1,114 @@
+"""Uploads: content of any shape as measured blocks. At no time is more than a block of it in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from toolkit.errors import InvalidInput, LimitExceeded
+from toolkit.files.detection import HEAD_BYTES
+from toolkit.files.storages import BLOCK_BYTES
+from toolkit.files.threads import in_thread
+
+Content: TypeAlias = bytes | bytearray | memoryview | Path | AsyncIterable[bytes]
+"""What can be uploaded: bytes, the path of a file on this machine, or chunks of any size as they come in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileLimits:
+    """What an installation takes."""
+
+    max_bytes: int = 25 * 1024 * 1024
+    """Of one file."""
+
+
+class Meter:
+    """Passes blocks on, and knows afterwards how many bytes they were, their hash and how they began."""
+
+    def __init__(self, content: Content, *, limits: FileLimits) -> None:
+        self._content = content
+        self._limits = limits
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.head = b""
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """The content in blocks, once. What is counted is what comes, not what was announced.
+
+        Raises:
+            LimitExceeded: as soon as more has come than the limits allow.
+        """
+        async with aclosing(read_blocks(self._content)) as blocks:
+            async for block in blocks:
+                self._count(block)
+                await in_thread(self._hash.update, block)
+                yield block
+
+    def _count(self, block: bytes) -> None:
+        self.size += len(block)
+        if self.size > self._limits.max_bytes:
+            raise LimitExceeded(
+                f"the file is larger than {self._limits.max_bytes} bytes, which is the most that is taken",
+                limit=self._limits.max_bytes,
+                found=self.size,
+            )
+        if len(self.head) < HEAD_BYTES:
+            self.head += block[: HEAD_BYTES - len(self.head)]
+
+
+async def read_blocks(content: Content) -> AsyncGenerator[bytes, None]:
+    """``content`` in blocks of ``BLOCK_BYTES``; the last may be shorter.
+
+    Raises:
+        InvalidInput: the content, or a chunk of it, is something else than :data:`Content` says.
+    """
+    if isinstance(content, bytes | bytearray | memoryview):
+        view = memoryview(content)
+        for start in range(0, len(view), BLOCK_BYTES):
+            yield bytes(view[start : start + BLOCK_BYTES])
+    elif isinstance(content, Path):
+        start = 0
+        while block := await in_thread(_read_block, content, start):
+            start += len(block)
+            yield block
+    elif isinstance(content, AsyncIterable):
+        async with aclosing(_regroup(content)) as blocks:
+            async for block in blocks:
+                yield block
+    else:
+        raise InvalidInput(_unfit("the content", content))
+
+
+def _read_block(path: Path, start: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        return file.read(BLOCK_BYTES) or b""
+
+
+async def _regroup(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Chunks of any size as whole blocks: a network brings small ones, and each block costs a thread's time."""
+    gathered = bytearray()
+    async for chunk in chunks:
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise InvalidInput(_unfit("a chunk of the content", chunk))
+        view = memoryview(chunk)
+        for start in range(0, len(view), BLOCK_BYTES):
+            gathered += view[start : start + BLOCK_BYTES]
+            if len(gathered) >= BLOCK_BYTES:
+                yield bytes(gathered[:BLOCK_BYTES])
+                del gathered[:BLOCK_BYTES]
+    if gathered:
+        yield bytes(gathered)
+
+
+def _unfit(what: str, found: Any) -> str:
+    hint = "; name a file on this machine by a pathlib.Path, and encode text" if isinstance(found, str) else ""
+    return f"{what} is of type {type(found).__qualname__!r}; expected bytes, a Path or an async iterable of bytes{hint}"

@@ -1,0 +1,238 @@
+"""The loop of a worker: what is due, what the dead have left, what others did to runs of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from toolkit.errors import StorageError
+from toolkit.storage import OutcomeUnknown, Query, Script, StorageUnavailable, read_moment
+from toolkit.workflows import statements as sql
+from toolkit.workflows.executions import Execution
+from toolkit.workflows.heart import Heart
+from toolkit.workflows.liveness import Liveness
+from toolkit.workflows.operations import (
+    ClaimRuns,
+    DeliverEvents,
+    ExpireWaits,
+    Operation,
+    ParkUnknown,
+    RecordStep,
+    ReleaseRuns,
+    TakeOver,
+)
+
+if TYPE_CHECKING:
+    from toolkit.workflows.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_CLAIM = 500
+
+
+class Orchestrator:
+    """Looks for what is due: at once when poked, at the next limit, and from time to time whatever it was told."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._options = engine.options
+        self._clock = engine.runtime.clock
+        self._residents = engine.residents
+        self._poked = asyncio.Event()
+        self._last_tick = 0.0
+        self._next_due: datetime | None = None
+        self._no_takeover_before = 0.0
+        self._heart: Heart | None = None
+        self._liveness: Liveness | None = None
+
+    async def open(self) -> None:
+        """Begin; a worker also proves from now on that it lives."""
+        if self._options.is_worker:
+            if self._engine.database.dialect == "sqlite" and self._engine.runtime.has_threads:
+                self._liveness = Liveness(self._engine.database.path, worker_id=self._engine.worker_id)
+                self._liveness.hold()
+            self._last_tick = self._clock.monotonic()
+            self._heart = Heart(
+                self._engine.database,
+                worker_id=self._engine.worker_id,
+                interval=self._options.lease_seconds / 3,
+                is_ticking=self._is_ticking,
+                on_lapse=self._note_beat,
+            )
+            await self._heart.start()
+            self._engine.spawn(self._work())
+        self._engine.spawn(self._watch())
+
+    async def close(self) -> None:
+        """Stop proving that this worker lives; everything it had was given back."""
+        if self._heart is not None:
+            await self._heart.stop()
+            try:
+                await self._engine.database.writer.run(_forget(self._engine.worker_id))
+            except StorageError as error:
+                logger.warning(
+                    "This worker's row could not be removed; it is forgotten after a day",
+                    extra={"event": "worker.not_forgotten", "reason": str(error)},
+                )
+        if self._liveness is not None:
+            self._liveness.release()
+
+    def poke(self) -> None:
+        """Something may be due: look now instead of at the next turn."""
+        self._poked.set()
+
+    def note_deadline(self, deadline_at: datetime | None) -> None:
+        """See that somebody looks when this limit passes."""
+        if deadline_at is not None and (self._next_due is None or deadline_at < self._next_due):
+            self._next_due = deadline_at
+            self.poke()
+
+    def _is_ticking(self) -> bool:
+        return self._clock.monotonic() - self._last_tick < self._options.lease_seconds / 2
+
+    def _note_beat(self, age: float) -> None:
+        """A worker that was away itself (sleep, outage) must not think that everybody else was."""
+        if age > self._options.lease_seconds:
+            self._no_takeover_before = self._clock.monotonic() + self._options.lease_seconds
+
+    # What is due ---------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        next_sweep = self._clock.monotonic()
+        while self._engine.is_open:
+            self._last_tick = self._clock.monotonic()
+            self._poked.clear()
+            if self._clock.monotonic() >= next_sweep:
+                await self._sweep()
+                next_sweep = self._clock.monotonic() + self._options.lease_seconds / 3
+            self._expire_waits_of_running()
+            await self._claim()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until poked, until the next limit, or for one turn."""
+        seconds = self._options.poll_seconds
+        if self._next_due is not None:
+            seconds = min(seconds, max((self._next_due - self._clock.now()).total_seconds(), 0.001))
+        sleeper = self._engine.runtime.spawn(self._clock.sleep(seconds))
+        poked = self._engine.runtime.spawn(self._poked.wait())
+        try:
+            await asyncio.wait([sleeper, poked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            poked.cancel()
+
+    async def _claim(self) -> None:
+        names = list(self._engine.workflows)
+        while self._engine.is_open and self._residents.room > 0:
+            limit = min(self._residents.room, _LARGEST_CLAIM)
+            taken = await self._try(ClaimRuns(limit, names))
+            if not taken or taken < limit:
+                break
+        if self._engine.is_open and not self._residents.active_count:
+            # A run that was lost twice in a row may end its process: it runs alone.
+            await self._try(ClaimRuns(1, names, is_isolated=True))
+        own_now = self._clock.now() if self._engine.database.is_own_time else None
+        rows = await self._engine.read(Query(sql.NEXT_DUE, [own_now]))
+        limits = [self._residents.nearest_deadline(), read_moment(rows[0][0])]
+        self._next_due = min((moment for moment in limits if moment is not None), default=None)
+
+    def _expire_waits_of_running(self) -> None:
+        now = self._clock.now()
+        for execution in self._residents.running.values():
+            deadline = execution.next_deadline
+            if deadline is not None and deadline <= now and not execution.is_dead:
+                self._engine.submit(ExpireWaits(execution.run.id, execution.epoch))
+
+    async def _try(self, operation: Operation) -> Any:
+        try:
+            return await asyncio.shield(self._engine.submit(operation))
+        except OutcomeUnknown:
+            return None  # the next sweep finds what it left
+
+    # What slipped through ------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Take over from the dead, and make good what a lost notification or commit has left."""
+        if self._clock.monotonic() >= self._no_takeover_before:
+            dead = await self._dead_workers()
+            options = self._options
+            await self._try(TakeOver(dead, options.lease_seconds, options.max_losses, options.max_total_losses))
+        await self._release_strays()
+        await self._try(ParkUnknown(list(self._engine.workflows), self._options.unknown_grace_seconds))
+        keys = [key for (key,) in await self._engine.read(Query(sql.MISSED_KEYS))]
+        await self._try(DeliverEvents(keys))
+        try:
+            await self._engine.run_script(_forget_silent(self._clock.now() - timedelta(days=1)))
+        except StorageUnavailable:
+            return  # the next sweep does it
+
+    async def _dead_workers(self) -> list[str]:
+        if self._liveness is None:
+            return []
+        workers = [worker for (worker,) in await self._engine.read(Query(sql.WORKERS))]
+        return [worker for worker in workers if self._liveness.is_dead(worker)]
+
+    async def _release_strays(self) -> None:
+        """Runs that are ours on record but not in memory: a commit with an unknown outcome has left them."""
+        rows = await self._engine.read(Query(sql.RUNS_OF_WORKER, [self._engine.worker_id]))
+        strays = [(run_id, epoch) for run_id, epoch in rows if not self._residents.holds(run_id)]
+        if strays:
+            await self._try(ReleaseRuns(strays))
+
+    # What others did -----------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Hear other processes, and look from time to time whatever was heard."""
+        listener = self._engine.database.listener(self.poke)
+        try:
+            while self._engine.is_open:
+                if listener is not None:
+                    try:
+                        await listener.listen()
+                    except StorageUnavailable as error:
+                        logger.warning(
+                            "Notifications cannot be heard; looking from time to time instead",
+                            extra={"event": "worker.deaf", "reason": str(error)},
+                        )
+                await self._clock.sleep(min(self._options.poll_seconds, 0.5))
+                await self._engine.look_at_watched()
+                await self._look_at_own()
+                self._show_long_steps()
+        finally:
+            if listener is not None:
+                await listener.close()
+
+    async def _look_at_own(self) -> None:
+        """What other processes did to runs that are ours: deliveries and cancels."""
+        if not self._residents.running:
+            return
+        touched: list[Execution] = []
+        for run_id, is_cancelled in await self._engine.read(Query(sql.TOUCHED_RUNS, [self._engine.worker_id])):
+            execution = self._residents.running.get(run_id)
+            if execution is None:
+                continue
+            if is_cancelled and not execution.is_cancel_requested:
+                execution.request_cancel()
+            elif execution.waits:
+                touched.append(execution)
+        if touched:
+            self._residents.read_deliveries(touched)
+
+    def _show_long_steps(self) -> None:
+        """Put steps on record that have run for more than a second, so that people see them."""
+        before = self._clock.now() - timedelta(seconds=1)
+        for execution in self._residents.running.values():
+            for step in execution.long_steps(began_before=before):
+                execution.shown.add(step.path)
+                self._engine.submit(RecordStep(execution.run.id, execution.epoch, step))
+
+
+def _forget(worker_id: str) -> Script[None]:
+    yield Query(sql.FORGET_WORKER, [worker_id])
+
+
+def _forget_silent(before: datetime) -> Script[None]:
+    yield Query(sql.FORGET_SILENT, [before])

@@ -1,0 +1,221 @@
+"""The runs in this process's memory: those it advances, those it keeps warm, those it is reading in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from toolkit.storage import Query, Row
+from toolkit.workflows import statements as sql
+from toolkit.workflows.executions import Execution
+from toolkit.workflows.operations import ClaimedRun, Effects, StepRecord, WaitRecord
+from toolkit.workflows.performance import perform
+from toolkit.workflows.rows import to_claimed, to_step, to_wait
+from toolkit.workflows.states import RunState
+
+if TYPE_CHECKING:
+    from toolkit.workflows.engine import Engine
+
+
+class Residents:
+    """Keeps what the database says of our runs and what is in memory in step.
+
+    :meth:`apply` is called once a batch, after its commit and before anybody hears of an outcome: no run is ever both
+    ours on record and unknown here.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.running: dict[str, Execution] = {}
+        self.warm: OrderedDict[str, Execution] = OrderedDict()
+        self._warm_bytes = 0
+        # Claimed, with the journal still on its way; what is delivered meanwhile waits here.
+        self._loading: dict[str, list[StepRecord]] = {}
+        self._cancelled_while_loading: set[str] = set()
+
+    @property
+    def active_count(self) -> int:
+        """How many runs this process advances."""
+        return len(self.running) + len(self._loading)
+
+    @property
+    def room(self) -> int:
+        """How many more it may take."""
+        return self._engine.options.concurrency - self.active_count
+
+    def holds(self, run_id: str) -> bool:
+        """Whether the run is advanced here, or about to be."""
+        return run_id in self.running or run_id in self._loading
+
+    def nearest_deadline(self) -> datetime | None:
+        """The nearest limit of a wait of a running run."""
+        deadlines = [execution.next_deadline for execution in self.running.values()]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    # After a commit ------------------------------------------------------------------------------------------------
+
+    def apply(self, effects: Effects) -> None:
+        """Bring memory in step with what a batch has done."""
+        for run_id, prior_epoch, epoch in effects.woken:
+            if not self._go_on(run_id, prior_epoch=prior_epoch, epoch=epoch):
+                self._loading[run_id] = []
+                self._engine.spawn(self._load_woken(run_id, epoch))
+        for run in effects.started:
+            self._begin(Execution(self._engine, run, self._engine.workflows[run.workflow]))
+        warm, cold = [], []
+        for run in effects.claimed:
+            was_suspended = run.prior_state is RunState.SUSPENDED
+            if was_suspended and self._go_on(run.id, prior_epoch=run.prior_epoch, epoch=run.epoch):
+                warm.append(self.running[run.id])
+            else:
+                self._evict_warm(run.id)
+                self._loading[run.id] = []
+                cold.append(run)
+        if cold:
+            self._engine.spawn(self._load(cold))
+        if warm:
+            self.read_deliveries(warm)
+        for record in effects.delivered:
+            self._deliver(record)
+        for run_id in effects.cancel_requested:
+            self._request_cancel(run_id)
+        for run_id, _ in effects.ended:
+            self._evict_warm(run_id)
+
+    def _go_on(self, run_id: str, *, prior_epoch: int, epoch: int) -> bool:
+        """Let the warm copy go on, if it is the latest; an older one has missed what another process did."""
+        execution = self.warm.get(run_id)
+        if execution is None or execution.epoch != prior_epoch:
+            self._evict_warm(run_id)
+            return False
+        self._take_warm(run_id)
+        execution.epoch = epoch
+        self.running[run_id] = execution
+        return True
+
+    def _deliver(self, record: StepRecord) -> None:
+        if record.run_id in self._loading:
+            self._loading[record.run_id].append(record)
+        elif (execution := self.running.get(record.run_id)) is not None:
+            execution.deliver(record)
+
+    def _request_cancel(self, run_id: str) -> None:
+        if run_id in self._loading:
+            self._cancelled_while_loading.add(run_id)
+        elif (execution := self.running.get(run_id)) is not None:
+            execution.request_cancel()
+
+    # Reading in ----------------------------------------------------------------------------------------------------
+
+    async def _load_woken(self, run_id: str, epoch: int) -> None:
+        """A run was woken for a warm copy that has been evicted meanwhile."""
+        rows = await self._engine.read(Query(sql.CLAIMED_RUNS, [[run_id]]))
+        runs = [run for run in map(to_claimed, rows) if run.prior_epoch == epoch]
+        if runs:
+            await self._load([replace(run, epoch=epoch, prior_epoch=epoch - 1) for run in runs])
+        else:
+            self._loading.pop(run_id, None)
+
+    async def _load(self, runs: Sequence[ClaimedRun]) -> None:
+        """Rebuild claimed runs from their journals."""
+        ids = [run.id for run in runs]
+        steps: dict[str, list[StepRecord]] = {id_: [] for id_ in ids}
+        for row in await self._engine.read(Query(sql.STEPS_OF_RUNS, [ids])):
+            steps[row[0]].append(to_step(row))
+        waits: dict[str, list[WaitRecord]] = {id_: [] for id_ in ids}
+        for row in await self._engine.read(Query(sql.OPEN_WAITS_OF_RUNS, [ids])):
+            waits[row[1]].append(to_wait(row))
+        for run in runs:
+            delivered = self._loading.pop(run.id, None)
+            if delivered is None or not self._engine.is_open:
+                continue
+            workflow = self._engine.workflows[run.workflow]
+            execution = Execution(self._engine, run, workflow, steps=steps[run.id], waits=waits[run.id])
+            for record in delivered:
+                execution.deliver(record)
+            if run.id in self._cancelled_while_loading:
+                self._cancelled_while_loading.discard(run.id)
+                execution.is_cancel_requested = True
+            self._begin(execution)
+
+    def read_deliveries(self, executions: Sequence[Execution]) -> None:
+        """Look into the journal for what other processes have delivered to runs of ours."""
+        self._engine.spawn(self._read_deliveries(list(executions)))
+
+    async def _read_deliveries(self, executions: Sequence[Execution]) -> None:
+        wanted = [(execution.run.id, path) for execution in executions for path in execution.waits]
+        rows: list[Row] = []
+        if wanted and self._engine.database.dialect == "sqlite":
+            for run_id, path in wanted:
+                rows += await self._engine.read(Query(sql.STEPS_AT, [run_id, path]))
+        elif wanted:
+            columns = [list(column) for column in zip(*wanted, strict=True)]
+            rows += await self._engine.read(Query(sql.STEPS_AT, columns))
+        for row in rows:
+            self._deliver(to_step(row))
+        for execution in executions:
+            if execution.active == 0 and self.running.get(execution.run.id) is execution:
+                execution.suspend()
+
+    # Coming and going ------------------------------------------------------------------------------------------------
+
+    def _begin(self, execution: Execution) -> None:
+        self.running[execution.run.id] = execution
+        execution.task = self._engine.runtime.spawn(perform(execution))
+
+    def keep_warm(self, execution: Execution) -> None:
+        """A run is suspended: keep its coroutine while there is room for it."""
+        run_id = execution.run.id
+        if self.running.get(run_id) is not execution:
+            return
+        self._leave(run_id)
+        self.warm[run_id] = execution
+        self._warm_bytes += execution.cost_bytes
+        while self._warm_bytes > self._engine.options.warm_bytes and self.warm:
+            self._evict_warm(next(iter(self.warm)))
+
+    def abandon(self, execution: Execution) -> None:
+        """The run is not ours any more: let its copy end without a trace."""
+        if not execution.is_dead:
+            execution.is_dead = True
+            self.dismiss(execution)
+            self._engine.spawn(execution.evict())
+
+    def dismiss(self, execution: Execution) -> None:
+        """The run's code has ended here, or counts no more."""
+        run_id = execution.run.id
+        if self.running.get(run_id) is execution:
+            self._leave(run_id)
+        if self.warm.get(run_id) is execution:
+            self._take_warm(run_id)
+
+    async def evict_all(self) -> None:
+        """Give up every copy and wait until their coroutines have ended."""
+        everybody = [*self.running.values(), *self.warm.values()]
+        self.running.clear()
+        self.warm.clear()
+        self._loading.clear()
+        self._warm_bytes = 0
+        for execution in everybody:
+            await execution.evict()
+
+    def _leave(self, run_id: str) -> None:
+        was_full = self.room <= 0
+        del self.running[run_id]
+        if was_full:
+            self._engine.poke()
+
+    def _evict_warm(self, run_id: str) -> None:
+        execution = self._take_warm(run_id)
+        if execution is not None:
+            execution.is_dead = True
+            self._engine.spawn(execution.evict())
+
+    def _take_warm(self, run_id: str) -> Execution | None:
+        execution = self.warm.pop(run_id, None)
+        if execution is not None:
+            self._warm_bytes -= execution.cost_bytes
+        return execution
