@@ -26,7 +26,8 @@ def render(dialect: Dialect) -> str:
     for table in Table.metadata.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=dialect)))
         statements += [
-            str(CreateIndex(index).compile(dialect=dialect)) for index in sorted(table.indexes, key=lambda i: str(i.name))
+            str(CreateIndex(index).compile(dialect=dialect))
+            for index in sorted(table.indexes, key=lambda i: str(i.name))
         ]
     lines = (line.rstrip().replace("\t", "    ") for s in statements for line in f"{s.strip()};\n".splitlines())
     return "-- Made by `python -m scripts.schema` from the rooms' tables.py; change those.\n" + "\n".join(lines) + "\n"

@@ -85,7 +85,7 @@ async def test_what_a_step_writes_and_its_checkpoint_are_one_transaction(start_e
     engine = await start_engine(write_with_a_retry)
     async with engine.database.session() as session:
         connection = await session.connection()
-        await connection.run_sync(lambda sync: SQLModel.metadata.tables["ledger"].create(sync))
+        await connection.run_sync(SQLModel.metadata.tables["ledger"].create)
 
     run = await engine.start(write_with_a_retry)
 

@@ -117,8 +117,8 @@ async def checkpoint(
     """Keep what ``body`` returns under ``key`` of the step that the caller stands in.
 
     The key is explicit, so any task below the step may call this, in any order. ``body`` returns JSON text and runs
-    in a place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they reach the
-    caller as they are. ``arguments`` is shown, never compared.
+    in a place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they
+    reach the caller as they are. ``arguments`` is shown, never compared.
 
     Raises:
         WrongContext: outside the body of a step.

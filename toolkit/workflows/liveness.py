@@ -7,15 +7,15 @@ holder is gone, so that a process restarted after ``kill -9`` goes on without wa
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-if sys.platform == "win32":
-    fcntl: Any = None  # there is no proof there, the lease decides
-else:
-    import fcntl
+try:
+    fcntl: Any = importlib.import_module("fcntl")
+except ModuleNotFoundError:  # Windows: there is no proof there, the lease decides
+    fcntl = None
 
 
 class Liveness:

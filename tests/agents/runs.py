@@ -1,0 +1,145 @@
+"""Agents called in runs of the real engine, which a test can cut off at any checkpoint and have gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, NamedTuple
+
+import pytest
+
+from toolkit.agents import Agent, ModelRegistry
+from toolkit.agents import agent as agent_module
+from toolkit.agents import durability as durability_module
+from toolkit.errors import RunFailed
+from toolkit.storage import Database
+from toolkit.workflows import (
+    Checkpoint,
+    Engine,
+    EngineOptions,
+    RunHandle,
+    StepRecord,
+    checkpoint,
+    step_context,
+    workflow,
+)
+
+OPTIONS = EngineOptions(poll_seconds=0.05, drain_seconds=0.0, lease_seconds=5.0)
+
+
+class Cut(NamedTuple):
+    """A moment at which a process may die: before or after the checkpoint whose path ends with ``key``.
+
+    Checkpoints ``beside`` it are waited for: what dies halfway runs again, and that is another test.
+    """
+
+    when: Literal["before", "after"]
+    key: str
+    beside: tuple[str, ...] = ()
+
+
+class Runs:
+    """Starts a run that calls an agent, and keeps what the call returned or raised."""
+
+    def __init__(self, database: Database, registry: ModelRegistry) -> None:
+        self.database, self.registry = database, registry
+        self.outcomes: asyncio.Queue[Any] = asyncio.Queue()
+        self.cut: Cut | None = None
+        self.is_cut_off = asyncio.Event()
+        self.recorded: set[str] = set()
+        self.progress = asyncio.Condition()
+
+    @asynccontextmanager
+    async def open(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runs]:
+        monkeypatch.setattr(agent_module, "checkpoint", self._checkpoint)
+        monkeypatch.setattr(durability_module, "checkpoint", self._checkpoint)
+        await self._start_process()
+        try:
+            yield self
+        finally:
+            await self.engine.close()
+            await self.registry.close()
+
+    async def call(self, agent: Agent[Any, Any], input: Any, **arguments: Any) -> Any:
+        """What the agent returns in a run of its own, or raises."""
+        await self.start(agent, input, **arguments)
+        return await self.outcome()
+
+    async def start(self, agent: Agent[Any, Any], input: Any, **arguments: Any) -> None:
+        self.called = (agent, input, arguments)
+        self.run: RunHandle[None] = await self.engine.start(self.workflow)
+
+    async def outcome(self) -> Any:
+        async with asyncio.timeout(30):
+            found = await self.outcomes.get()
+            try:
+                await self.run.result()
+            except RunFailed:
+                assert isinstance(found, Exception)
+                raise found from None
+            return found
+
+    async def cut_off(self, cut: Cut, agent: Agent[Any, Any], input: Any, **arguments: Any) -> None:
+        """Start a run and let its process die at ``cut``."""
+        self.cut = cut
+        self.recorded.clear()
+        self.is_cut_off.clear()
+        await self.start(agent, input, **arguments)
+        async with asyncio.timeout(30):
+            await self.is_cut_off.wait()
+        self.cut = None
+        await self.engine.close()
+
+    async def go_on(self, agent: Agent[Any, Any] | None = None) -> Any:
+        """What the call returns in the next process, with changed code if ``agent`` is given."""
+        if agent is not None:
+            self.called = (agent, *self.called[1:])
+        await self._start_process()
+        self.run = RunHandle(self.engine, self.run.id, self.workflow)
+        return await self.outcome()
+
+    def use(self, registry: ModelRegistry) -> None:
+        """Have another registry from here on."""
+        self.registry = self.engine.resources[ModelRegistry] = registry
+
+    async def steps(self) -> dict[str, StepRecord]:
+        """The journal of the last run, by path."""
+        return {step.path: step for step in await self.engine.list_steps(self.run.id)}
+
+    async def _start_process(self) -> None:
+        outcomes = self.outcomes
+
+        @workflow(name="calls_an_agent")
+        async def calls_an_agent() -> None:
+            agent, given, arguments = self.called
+            try:
+                outcomes.put_nowait(await agent(given, **arguments))
+            except Exception as error:
+                outcomes.put_nowait(error)
+                raise
+
+        self.workflow = calls_an_agent
+        self.engine = Engine(self.database, workflows=[calls_an_agent], options=OPTIONS)
+        self.engine.resources[ModelRegistry] = self.registry
+        await self.engine.open()
+
+    async def _checkpoint(self, key: str, **arguments: Any) -> Checkpoint:
+        await self._die_at("before", key)
+        kept = await checkpoint(key, **arguments)
+        async with self.progress:
+            self.recorded.add(key)
+            self.progress.notify_all()
+        await self._die_at("after", key)
+        return kept
+
+    async def _die_at(self, when: str, key: str) -> None:
+        context = step_context()
+        assert context is not None
+        path = f"{context.path}/{key}"
+        cut = self.cut
+        if cut is not None and cut.when == when and path.endswith(f"/{cut.key}"):
+            async with self.progress:
+                await self.progress.wait_for(lambda: self.recorded >= set(cut.beside))
+            self.is_cut_off.set()
+            await asyncio.Event().wait()  # for ever: what comes after a process has died

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from pydantic import BaseModel
+
+from toolkit.agents import Agent
+from toolkit.agents.prompts import Prompt
+from toolkit.errors import DefinitionError, InvalidInput
+from toolkit.files import File
+
+FILE = File(
+    id="00000000-0000-7000-8000-000000000000", filename="r.pdf", content_type="application/pdf", size=1, sha256="0" * 64
+)
+
+
+class Vendor(BaseModel):
+    name: str
+    city: str | None = None
+
+
+class Invoice(BaseModel):
+    vendor: Vendor
+    total: Decimal
+    lines: list[str] = []
+
+    @property
+    def is_large(self) -> bool:
+        return self.total > 1000
+
+
+@dataclass(frozen=True)
+class Claim:
+    reason: str
+
+
+def _prompt(template: str, input_type: object = None) -> Prompt:
+    return Prompt(template, place="agent 'a': user_prompt", input_type=input_type)
+
+
+@pytest.mark.parametrize(
+    ("template", "input", "text"),
+    [
+        ("Read this.", "x", "Read this."),
+        ("{{ input }}", "Hello", "Hello"),
+        ("{{ input }}", FILE, "r.pdf"),
+        ("{{ input }}", [FILE, "and this"], "r.pdf\nand this"),
+        ("{{ input.total }}", Invoice(vendor=Vendor(name="Ada"), total=Decimal("1.50")), "1.50"),
+        ("{{ input.vendor }}", Invoice(vendor=Vendor(name="Ada"), total=1), '{\n  "name": "Ada",\n  "city": null\n}'),
+        (
+            "{% for line in input.lines %}- {{ line }}\n{% endfor %}",
+            Invoice(vendor=Vendor(name="A"), total=1, lines=["a", "b"]),
+            "- a\n- b\n",
+        ),
+        ("{{ input }} & <b>", "a & b", "a & b & <b>"),
+    ],
+)
+def test_a_prompt_is_a_template_over_the_input(template: str, input: object, text: str) -> None:
+    assert _prompt(template).render(input) == text
+
+
+def test_files_are_known_by_their_names() -> None:
+    assert _prompt("{% for file in files %}{{ file.filename }}{% endfor %}").render("x", [FILE]) == "r.pdf"
+
+
+def test_what_stands_in_the_input_is_never_read_as_a_template() -> None:
+    assert _prompt("{{ input }}").render("{{ 7 * 7 }}") == "{{ 7 * 7 }}"
+
+
+def test_a_syntax_error_is_found_at_definition() -> None:
+    with pytest.raises(DefinitionError, match="line 2"):
+        Agent("extract", model="m", user_prompt="Read\n{{ input ")
+
+
+def test_an_unknown_name_is_found_at_definition() -> None:
+    with pytest.raises(DefinitionError, match=r"'vendor'.*\{\{ input.vendor \}\}"):
+        Agent("extract", model="m", system_prompt="For {{ vendor }}")
+
+
+@pytest.mark.parametrize("template", ["{{ input.vendr }}", "{{ input.vendor.nam }}", "{% if input.totl %}{% endif %}"])
+def test_an_unknown_field_is_found_at_definition_when_the_input_type_is_known(template: str) -> None:
+    with pytest.raises(DefinitionError, match="has no"):
+        Agent("extract", model="m", input_type=Invoice, user_prompt=template)
+
+
+@pytest.mark.parametrize("template", ["{{ input.vendor.city }}", "{{ input.is_large }}", "{{ input.model_dump() }}"])
+def test_fields_properties_and_methods_of_the_input_type_are_known(template: str) -> None:
+    Agent("extract", model="m", input_type=Invoice, user_prompt=template)
+
+
+def test_fields_of_a_dataclass_are_known() -> None:
+    _prompt("{{ input.reason }}", Claim)
+    with pytest.raises(DefinitionError, match="it has: reason"):
+        _prompt("{{ input.amount }}", Claim)
+
+
+def test_an_input_without_the_field_is_refused_in_words() -> None:
+    with pytest.raises(InvalidInput, match="user_prompt does not fit the input"):
+        _prompt("{{ input.vendor }}").render("text")
+
+
+def test_a_template_is_sandboxed() -> None:
+    with pytest.raises(InvalidInput):
+        _prompt("{{ input.__class__.__mro__ }}").render("text")

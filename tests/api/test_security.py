@@ -1,0 +1,171 @@
+"""No route without a permission, no foreign host, no foreign page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Mount
+
+from tests.api.installation import Caller, Installation
+from toolkit.access import Permission
+from toolkit.api import build_api, requires
+from toolkit.api.security import UNDECLARED, check_declarations, declarations
+from toolkit.errors import DefinitionError
+
+# Route by route: who may call it. A new route without a row here is a failed test.
+EXPECTED = {
+    "POST /toolkit/v1/events": Permission.EVENTS_EMIT,
+    "GET /toolkit/v1/files": Permission.FILES_READ,
+    "POST /toolkit/v1/files": Permission.FILES_WRITE,
+    "GET /toolkit/v1/files/{file_id}": Permission.FILES_READ,
+    "GET /toolkit/v1/files/{file_id}/content": Permission.FILES_READ,
+    "GET /toolkit/v1/health/live": Permission.HEALTH_READ,
+    "GET /toolkit/v1/health/ready": Permission.HEALTH_READ,
+    "GET /toolkit/v1/human-tasks": Permission.TASKS_READ,
+    "GET /toolkit/v1/human-tasks/{task_id}": Permission.TASKS_READ,
+    "POST /toolkit/v1/human-tasks/{task_id}/cancel": Permission.TASKS_CANCEL,
+    "POST /toolkit/v1/human-tasks/{task_id}/complete": Permission.TASKS_COMPLETE,
+    "GET /toolkit/v1/rules": Permission.RULES_READ,
+    "GET /toolkit/v1/rules/{name}": Permission.RULES_READ,
+    "POST /toolkit/v1/rules/{name}/deactivate": Permission.RULES_ACTIVATE,
+    "POST /toolkit/v1/rules/{name}/evaluate": Permission.RULES_EVALUATE,
+    "POST /toolkit/v1/rules/{name}/evaluate-batch": Permission.RULES_EVALUATE,
+    "POST /toolkit/v1/rules/{name}/rollback": Permission.RULES_ACTIVATE,
+    "GET /toolkit/v1/rules/{name}/starter": Permission.RULES_READ,
+    "GET /toolkit/v1/rules/{name}/versions": Permission.RULES_READ,
+    "POST /toolkit/v1/rules/{name}/versions": Permission.RULES_UPLOAD,
+    "GET /toolkit/v1/rules/{name}/versions/{number}": Permission.RULES_READ,
+    "POST /toolkit/v1/rules/{name}/versions/{number}/activate": Permission.RULES_ACTIVATE,
+    "GET /toolkit/v1/runs": Permission.RUNS_READ,
+    "GET /toolkit/v1/runs/{run_id}": Permission.RUNS_READ,
+    "POST /toolkit/v1/runs/{run_id}/cancel": Permission.RUNS_CANCEL,
+    "GET /toolkit/v1/runs/{run_id}/steps": Permission.RUNS_READ,
+    "GET /toolkit/v1/workflows": Permission.WORKFLOWS_READ,
+    "GET /toolkit/v1/workflows/{name}": Permission.WORKFLOWS_READ,
+    "POST /toolkit/v1/workflows/{name}/runs": Permission.WORKFLOWS_START,
+}
+
+
+def address(row: str) -> tuple[str, str]:
+    method, path = row.split(" ")
+    for name in ("file_id", "task_id", "run_id"):
+        path = path.replace(f"{{{name}}}", "01900000-0000-7000-8000-00000000dead")
+    return method, path.replace("{name}", "health").replace("{number}", "1")
+
+
+async def test_every_route_is_in_the_matrix_with_its_permission(installation: Installation) -> None:
+    found = {
+        f"{method} {route.path}": declared
+        for route, declared in declarations(installation.app)
+        for method in route.methods or ["*"]
+        if route.path not in UNDECLARED
+    }
+
+    assert {row: permissions[0] for row, permissions in found.items()} == EXPECTED
+    assert all(len(permissions) == 1 for permissions in found.values())
+
+
+@pytest.mark.parametrize("row", [row for row in EXPECTED if "/health/" not in row])
+async def test_a_route_wants_a_credential_and_its_own_permission(guarded: Caller, row: str) -> None:
+    method, path = address(row)
+    others = sorted(set(Permission) - {EXPECTED[row]})
+
+    nobody = await guarded(method, path)
+    wrong_key = await guarded(method, path, headers={"authorization": "Bearer tk_wrong"})
+    other = await guarded(method, path, headers={"authorization": f"Bearer {guarded.key_of(*others)}"})
+    right = await guarded(method, path, headers={"authorization": f"Bearer {guarded.key_of(EXPECTED[row])}"})
+
+    assert (nobody.status_code, wrong_key.status_code, other.status_code) == (401, 401, 403)
+    assert nobody.headers["www-authenticate"] == "Bearer"
+    assert right.status_code not in {401, 403}
+    assert nobody.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/toolkit/v1/health/live", "/docs", "/openapi.json"])
+async def test_what_is_public_needs_no_credential(guarded: Caller, path: str) -> None:
+    assert (await guarded("GET", path)).status_code == 200
+    assert (await guarded("GET", path, headers={"authorization": "Bearer tk_stale"})).status_code == 200
+
+
+def test_a_route_without_a_permission_stops_the_application(installation: Installation) -> None:
+    router = APIRouter(prefix="/mine")
+
+    @router.get("/health")
+    async def peek() -> str:
+        return "open"
+
+    with pytest.raises(DefinitionError, match=r"GET /mine/health"):
+        build_api(installation.services, routers=[router])
+
+
+def test_a_mount_and_a_web_socket_without_a_permission_stop_the_application() -> None:
+    app = FastAPI()
+    app.router.routes.append(Mount("/docs", app=FastAPI(), name="mounted"))
+
+    @app.websocket("/stream")
+    async def stream(websocket: Any) -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"/stream"):
+        check_declarations(app)
+
+
+async def test_an_authors_route_is_served_under_its_permission(installation: Installation) -> None:
+    router = APIRouter(prefix="/mine")
+
+    @router.get("/answer", dependencies=[requires(Permission.ENTITIES_READ)])
+    async def answer() -> int:
+        return 42
+
+    caller = installation.caller(build_api(installation.services, routers=[router]))
+
+    assert (await caller("GET", "/mine/answer")).json() == 42
+
+
+async def test_a_foreign_host_name_is_turned_away(call: Caller) -> None:
+    response = await call("GET", "/toolkit/v1/workflows", headers={"host": "evil.example"})
+
+    assert response.status_code == 421
+    assert response.json()["title"] == "Misdirected Request"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}]
+)
+async def test_a_foreign_page_changes_nothing(call: Caller, headers: dict[str, str]) -> None:
+    response = await call("POST", "/toolkit/v1/events", json={"key": "a"}, headers=headers)
+
+    assert response.status_code == 403
+    assert (await call("GET", "/toolkit/v1/workflows", headers=headers)).status_code == 200
+
+
+async def test_our_own_page_may(call: Caller) -> None:
+    headers = {"origin": "http://localhost:8000", "sec-fetch-site": "same-origin"}
+
+    assert (await call("POST", "/toolkit/v1/events", json={"key": "a"}, headers=headers)).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/toolkit/v1/rules/a%00b", "/toolkit/v1/human-tasks?name=a%00b"])
+async def test_an_address_with_a_nul_character_is_refused(call: Caller, path: str) -> None:
+    assert (await call("GET", path)).status_code == 400
+
+
+@pytest.mark.parametrize("field", ["started_by", "completed_by", "state", "created_by", "is_admin"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/toolkit/v1/workflows/greet/runs", {"input": {"name": "Ada"}}),
+        ("/toolkit/v1/events", {"key": "a"}),
+        ("/toolkit/v1/human-tasks/x/complete", {"output": True}),
+        ("/toolkit/v1/human-tasks/x/cancel", {}),
+        ("/toolkit/v1/runs/x/cancel", {}),
+        ("/toolkit/v1/rules/limit/versions", {"graph": {}}),
+        ("/toolkit/v1/rules/limit/evaluate", {"input": {}}),
+    ],
+)
+async def test_a_body_slips_in_no_actor_and_no_state(call: Caller, path: str, body: dict[str, Any], field: str) -> None:
+    response = await call("POST", path, json=body | {field: "mallory"})
+
+    assert response.status_code == 422
+    assert [error["loc"] for error in response.json()["errors"]] == [field]

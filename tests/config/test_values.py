@@ -1,0 +1,170 @@
+"""What a configuration may say, and what an operator is told when it says something else."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from toolkit.config import Settings, load_settings
+from toolkit.errors import ConfigurationError
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> Settings:
+    path = tmp_path / "toolkit.yaml"
+    path.write_text(text, "utf-8")
+    return load_settings(config=path, environ=environ)
+
+
+def refused(tmp_path: Path, text: str, **environ: str) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text, **environ)
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def test_a_file_is_merged_over_the_defaults_key_by_key(tmp_path: Path) -> None:
+    settings = load(tmp_path, "worker:\n  concurrency: 3\nlogging:\n  loggers: {toolkit.workflows: DEBUG}\nlimits:\n")
+
+    assert (settings.worker.concurrency, settings.worker.lease_seconds) == (3, 30)
+    assert (settings.logging.format, settings.logging.loggers) == ("text", {"toolkit.workflows": "DEBUG"})
+    assert settings.limits.upload_bytes == 25 * 1024 * 1024
+
+
+def test_prod_logs_json_and_believes_nobody(tmp_path: Path) -> None:
+    settings = Settings.defaults("prod", folder=tmp_path)
+
+    assert settings.logging.format == "json"
+    assert settings.authenticator is None
+
+
+def test_api_keys_choose_their_authenticator(tmp_path: Path) -> None:
+    content = {"security": {"api_keys": {"erp": {"hash": "sha256:" + "0" * 64}}}}
+
+    assert Settings.of(content, env="prod", folder=tmp_path).authenticator == "api_keys"
+
+
+def test_an_unknown_key_is_refused_with_its_path_and_the_likely_name(tmp_path: Path) -> None:
+    error = refused(tmp_path, "databse: {url: x}\n")
+    assert error.key == "databse"
+    assert "'databse' is not a known key; did you mean 'database'?" in str(error)
+    assert str(tmp_path / "toolkit.yaml") in str(error)
+
+    assert "'server.prot' is not a known key; did you mean 'port'?" in str(refused(tmp_path, "server: {prot: 1}"))
+    nested = refused(tmp_path, "ai_models: {smart: {model: m, price: {input_per_milion: 1, output_per_million: 2}}}")
+    assert "'ai_models.smart.price.input_per_milion' is not a known key; did you mean 'input_per_million'?" in str(
+        nested
+    )
+    assert "'env' is not a known key" in str(refused(tmp_path, "env: prod"))
+
+
+def test_a_wrong_value_is_quoted_with_what_was_expected(tmp_path: Path) -> None:
+    error = refused(tmp_path, "server: {port: many}")
+
+    assert error.key == "server.port"
+    assert "'server.port': found 'many', expected a valid integer" in str(error)
+    assert "'worker': found a list, expected" in str(refused(tmp_path, "worker: [1]"))
+    assert "'file_storage.archive.url' is missing" in str(refused(tmp_path, "file_storage: {archive: {options: {}}}"))
+    key = "security: {api_keys: {erp: {hash: x, permissions: 5}}}"
+    assert "'security.api_keys.erp.permissions': found 5, expected a valid tuple" in str(refused(tmp_path, key))
+    both = str(refused(tmp_path, "server: {port: -1}\nworker: {concurrency: 0}"))
+    assert "'server.port'" in both
+    assert "'worker.concurrency'" in both
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("server: [", "not valid YAML, line 1"),
+        ("- a\n", "found a list, expected a mapping of sections"),
+        ("1: x\n", "found the key 1, expected names"),
+        ("server: {port: 1}\nserver: {port: 2}\n", "key 'server' stands twice, line 2"),
+        ("server: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    assert says in str(refused(tmp_path, text))
+
+
+def test_variables_are_put_in_after_parsing(tmp_path: Path) -> None:
+    text = "ai_models: {smart: {model: '${MODEL:-small}', api_key: '${KEY}', base_url: 'http://${HOST}/v1'}}"
+
+    settings = load(tmp_path, text, KEY="a: b # {not yaml}", HOST="gw")
+
+    model = settings.ai_models["smart"]
+    assert model.api_key is not None
+    assert model.api_key.get_secret_value() == "a: b # {not yaml}"
+    assert (model.model, model.base_url) == ("small", "http://gw/v1")
+
+
+def test_a_variable_may_hold_a_number(tmp_path: Path) -> None:
+    assert load(tmp_path, "server: {port: '${PORT}'}", PORT="9000").server.port == 9000
+
+
+def test_a_missing_variable_is_an_error_that_names_the_key(tmp_path: Path) -> None:
+    error = refused(tmp_path, "ai_models: {smart: {model: m, api_key: '${OPENAI_API_KEY}'}}")
+
+    assert error.key == "ai_models.smart.api_key"
+    assert "'ai_models.smart.api_key' needs the environment variable 'OPENAI_API_KEY', which is not set" in str(error)
+    assert "expected ${NAME}" in str(refused(tmp_path, "server: {host: '${no-name}'}"))
+
+
+def test_a_doubled_dollar_writes_the_reference_itself(tmp_path: Path) -> None:
+    assert load(tmp_path, "server: {host: '$${HOST}'}").server.host == "${HOST}"
+
+
+def test_no_message_quotes_a_value_from_the_environment_or_a_secret(tmp_path: Path) -> None:
+    from_environment = refused(tmp_path, "server: {port: '${CANARY}'}", CANARY="s3cret")
+    assert "s3cret" not in str(from_environment)
+    assert "not shown" in str(from_environment)
+
+    assert "s3cret" not in str(refused(tmp_path, "ai_models: {m: {model: m, api_key: {oops: s3cret}}}"))
+    assert "s3cret" not in str(refused(tmp_path, "database: {url: [s3cret]}"))
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
+    settings = Settings.of(
+        {
+            "database": {"url": "postgresql://app:s3cret@db/app?sslpassword=s3cret"},
+            "file_storage": {
+                "default": {
+                    "url": "s3://bucket",
+                    "options": {"key": "s3cret", "client_kwargs": {"endpoint_url": "http://minio"}},
+                }
+            },
+            "ai_models": {
+                "m": {"model": "gpt", "api_key": "s3cret", "settings": {"extra_headers": {"X-Team": "s3cret"}}}
+            },
+            "security": {"api_keys": {"erp": {"hash": "sha256:s3cret", "display_name": "ERP"}}},
+        },
+        folder=tmp_path,
+    )
+
+    shown = settings.shown()
+
+    assert "s3cret" not in f"{shown}{settings!r}{settings}{settings.ai_models}{settings.file_storage}"
+    assert shown["database"]["url"] == "postgresql://app:***@db/app?sslpassword=***"
+    assert shown["file_storage"]["default"]["options"]["client_kwargs"] == {"endpoint_url": "http://minio"}
+    assert shown["security"]["api_keys"]["erp"]["display_name"] == "ERP"
+
+
+def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
+    assert "would forget every run" in str(refused(tmp_path, "database: {url: 'sqlite:///:memory:'}"))
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    settings = Settings.defaults(folder=tmp_path)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.env = "prod"  # type: ignore[misc]
+
+
+def test_money_in_a_price_is_decimal(tmp_path: Path) -> None:
+    price = (
+        load(tmp_path, "ai_models: {m: {model: m, price: {input_per_million: '1.25', output_per_million: '10'}}}")
+        .ai_models["m"]
+        .price
+    )
+
+    assert price is not None
+    assert (price.input_per_million, price.currency) == (Decimal("1.25"), "USD")

@@ -1,0 +1,338 @@
+"""What an override decides, one input at a time and many at once."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import BaseModel, Field
+
+from tests.rules.policies import (
+    LIMITS,
+    Claim,
+    Verdict,
+    approval,
+    chain,
+    check,
+    expression_node,
+    graph_of,
+    switch_node,
+    table_node,
+)
+from toolkit.errors import InvalidInput, RuleEvaluationError, RuleNoMatch, RuleOutputInvalid, ToolkitError
+from toolkit.rules import Rule, Sandbox, rule
+from toolkit.rules.engine import DecisionEngine
+from toolkit.rules.overrides import Override
+
+
+class Flags(BaseModel):
+    flags: list[dict[str, str]]
+
+
+class Lenient(BaseModel):
+    approved: bool = True
+
+
+class Amount(BaseModel):
+    net: Decimal
+    rate: Decimal
+
+
+class Tax(BaseModel):
+    tax: Decimal
+    exact: bool
+
+
+class Measure(BaseModel):
+    readings: list[float]
+
+
+@rule()
+def flag(input: Claim) -> Flags:
+    return Flags(flags=[])
+
+
+@rule()
+def lenient(input: Claim) -> Lenient:
+    return Lenient()
+
+
+@rule()
+def tax(input: Amount) -> Tax:
+    return Tax(tax=input.net * input.rate, exact=True)
+
+
+@rule()
+def judge(input: Measure) -> Verdict:
+    return Verdict(approved=True)
+
+
+def override_of(graph: dict[str, Any], sandbox: Sandbox, rule: Rule[Any, Any] = approval) -> Override[Any, Any]:
+    checked = check(graph, sandbox, rule)
+    override = Override(rule.contract, checked.compiled, DecisionEngine(), number=1, sha256=checked.sha256)
+    override.load()
+    return override
+
+
+def test_it_says_which_row_matched_and_leaves_no_trace_of_how(sandbox: Sandbox) -> None:
+    override = override_of(LIMITS, sandbox)
+
+    verdict, rows = override.decide(Claim(total=Decimal("99.99")))
+
+    assert verdict == Verdict(approved=True, reason="small")
+    assert rows == ["node1/r2"]
+    assert "__row_" not in str(override.engine.evaluate(override.key, "{}")) or not override.compiled.is_traced
+
+
+def test_rows_are_known_through_expressions_and_second_tables(sandbox: Sandbox) -> None:
+    graph = chain(
+        table_node([["> 100", "'high'"], ["", "'low'"]], inputs=["total"], outputs=["level"]),
+        expression_node({"risk": "level"}),
+        table_node([["'high'", "false"], ["'low'", "true"]], inputs=["risk"], outputs=["approved"]),
+    )
+    override = override_of(graph, sandbox)
+
+    assert not override.compiled.is_traced
+    assert override.decide(Claim(total=Decimal(500)))[1] == ["node1/r1", "node3/r1"]
+    assert override.decide(Claim(total=Decimal(5)))[1] == ["node1/r2", "node3/r2"]
+
+
+def test_rows_are_known_in_graphs_that_branch(sandbox: Sandbox) -> None:
+    graph = graph_of(
+        {
+            "which": switch_node(["total > 100", ""]),
+            "large": table_node([["'ACME'", "true"], ["", "false"]], inputs=["vendor"], outputs=["approved"]),
+            "small": expression_node({"approved": "true"}),
+        },
+        [
+            ("input", "which"),
+            ("which", "large", "s0"),
+            ("which", "small", "s1"),
+            ("large", "output"),
+            ("small", "output"),
+        ],
+    )
+    override = override_of(graph, sandbox)
+
+    assert override.compiled.is_traced
+    assert override.decide(Claim(total=Decimal(500))) == (Verdict(approved=True), ["large/r1"])
+    assert override.decide(Claim(total=Decimal(5))) == (Verdict(approved=True), [])
+
+
+def test_rows_are_known_of_tables_that_collect(sandbox: Sandbox) -> None:
+    rows = [["> 100", "'large'"], ["> 1000", "'huge'"]]
+    graph = chain(table_node(rows, inputs=["total"], outputs=["name"], hit_policy="collect", outputPath="flags"))
+    override = override_of(graph, sandbox, flag)
+
+    assert override.decide(Claim(total=Decimal(5000))) == (
+        Flags(flags=[{"name": "large"}, {"name": "huge"}]),
+        ["node1/r1", "node1/r2"],
+    )
+    assert override.decide(Claim(total=Decimal(5))) == (Flags(flags=[]), [])
+
+
+def test_no_row_is_an_error_and_never_a_default(sandbox: Sandbox) -> None:
+    override = override_of(
+        chain(table_node([["> 100", "false"]], inputs=["total"], outputs=["approved"])), sandbox, lenient
+    )
+
+    with pytest.raises(RuleNoMatch) as error:
+        override.decide(Claim(total=Decimal(5)))
+    assert error.value.node == "node1"
+
+
+def test_money_keeps_its_digits(sandbox: Sandbox) -> None:
+    override = override_of(
+        chain(expression_node({"tax": "net * rate", "exact": "net == 1234567890123456.123456789012"})), sandbox, tax
+    )
+
+    assert override.decide(Amount(net=Decimal("19.99"), rate=Decimal("0.19")))[0].tax == Decimal("3.7981")
+    assert override.decide(Amount(net=Decimal("0.1") + Decimal("0.2"), rate=Decimal(1)))[0].tax == Decimal("0.3")
+    assert override.decide(Amount(net=Decimal("1234567890123456.123456789012"), rate=Decimal(0)))[0].exact
+
+
+def test_a_number_that_is_none_is_refused_by_name(sandbox: Sandbox) -> None:
+    override = override_of(chain(expression_node({"approved": "len(readings) >= 0"})), sandbox, judge)
+
+    assert override.decide(Measure(readings=[1.5]))[0].approved
+    with pytest.raises(InvalidInput, match=r"readings\.1"):
+        override.decide(Measure(readings=[1.0, float("nan")]))
+
+
+def test_an_engine_failure_names_the_node_and_nothing_inside(sandbox: Sandbox) -> None:
+    override = override_of(chain(expression_node({"approved": "total > 5 ? true : vendor > 5"})), sandbox)
+
+    with pytest.raises(RuleEvaluationError) as error:
+        override.decide(Claim(total=Decimal(1)))
+    assert error.value.node == "node1"
+    assert "\n" not in str(error.value)
+
+
+def test_an_output_that_does_not_fit_says_which_field(sandbox: Sandbox) -> None:
+    override = override_of(chain(expression_node({"approved": "total > 5 ? true : vendor"})), sandbox)
+
+    with pytest.raises(RuleOutputInvalid) as error:
+        override.decide(Claim(total=Decimal(1)))
+    assert error.value.errors[0]["loc"] == "approved"
+
+
+class Order(BaseModel):
+    id: UUID
+    amount: Decimal = Field(max_digits=12, decimal_places=2)
+    weight: float | None = None
+    country: str
+    note: str | None = None
+
+
+class Shipping(BaseModel):
+    price: Decimal
+    carrier: str = "post"
+    note: str | None = None
+
+
+@rule()
+def shipping(input: Order) -> Shipping:
+    return Shipping(price=Decimal(5))
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "first table": chain(
+        table_node(
+            [
+                ["> 1000", "", "0", ""],
+                ["> 100", "'DE'", "amount / 100", "'express'"],
+                ["[1..100]", "'FR', 'ES'", "weight * 2", "note"],
+            ],
+            inputs=["amount", "country"],
+            outputs=["price", "carrier"],
+        )
+    ),
+    "first table with conditions": chain(
+        table_node(
+            [
+                ["weight > 10", "weight", ""],
+                ["note == 'x' or amount > 900", "1", "country"],
+                ["amount > 50", "amount", "null"],
+            ],
+            inputs=[""],
+            outputs=["price", "note"],
+        )
+    ),
+    "expressions": chain(expression_node({"price": "weight + amount", "carrier": "country", "note": "note ?? 'none'"})),
+    "table that passes through": chain(
+        table_node([["> 500", "1"], ["> 50", "weight"]], inputs=["amount"], outputs=["price"], passThrough=True)
+    ),
+    "three nodes": chain(
+        table_node(
+            [["> 500", "'big'", "null"], ["> 50", "'mid'", "note"]],
+            inputs=["amount"],
+            outputs=["size", "note"],
+            passThrough=True,
+        ),
+        expression_node({"size": "size", "w": "weight", "note": "note"}),
+        table_node([["'big'", "w", "note"], ["'mid'", "1", ""]], inputs=["size"], outputs=["price", "note"]),
+    ),
+    "nested output": chain(
+        expression_node({"deep.price": "amount", "deep.note": "note"}),
+        expression_node({"price": "deep.price", "note": "deep.note"}),
+    ),
+    "collecting table": chain(
+        table_node(
+            [["> 500", "1"], ["> 50", "2"]],
+            inputs=["amount"],
+            outputs=["step"],
+            hit_policy="collect",
+            outputPath="steps",
+        ),
+        expression_node({"price": "sum(map(steps, #.step))"}),
+    ),
+    "switch": graph_of(
+        {
+            "which": switch_node(["country == 'DE'", "amount > 500"]),
+            "home": expression_node({"price": "1"}),
+            "far": expression_node({"price": "weight"}),
+        },
+        [("input", "which"), ("which", "home", "s0"), ("which", "far", "s1"), ("home", "output"), ("far", "output")],
+    ),
+    "loop over a list": chain(
+        expression_node({"parts": "[{v: amount}, {v: weight}]"}),
+        expression_node({"v": "v + 1"}, inputField="parts", outputPath="parts", executionMode="loop"),
+        expression_node({"price": "parts[0].v"}),
+    ),
+}
+
+
+def orders(count: int, seed: int) -> list[Order]:
+    chance = random.Random(seed)
+    return [
+        Order(
+            id=UUID(int=chance.getrandbits(128)),
+            amount=Decimal(chance.randrange(0, 120_000)) / 100,
+            weight=chance.choice([None, 0.5, 11.0, 20.25, float("nan") if chance.random() < 0.01 else 3.0]),
+            country=chance.choice(["DE", "FR", "ES", "US"]),
+            note=chance.choice([None, "", "x", 'it\'s "quoted" \u20ac']),
+        )
+        for _ in range(count)
+    ]
+
+
+def outcome(found: object) -> object:
+    return (type(found).__name__, str(found)) if isinstance(found, ToolkitError) else found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_gives_what_single_calls_give(shape: str, sandbox: Sandbox) -> None:
+    override = override_of(SHAPES[shape], sandbox, shipping)
+    inputs = orders(2_500, seed=7)
+
+    single: list[object] = []
+    for one in inputs:
+        try:
+            single.append(override.decide(one))
+        except ToolkitError as error:
+            single.append(error)
+    batch = override.decide_many(inputs)
+
+    assert [outcome(one) for one in batch] == [outcome(one) for one in single]
+    assert {isinstance(one, ToolkitError) for one in single} == {True, False}, "the inputs hold both"
+
+
+def test_chains_are_decided_in_loops(sandbox: Sandbox) -> None:
+    by_loop = {shape for shape, graph in SHAPES.items() if check(graph, sandbox, shipping).compiled.loop}
+
+    assert by_loop == {
+        "first table",
+        "first table with conditions",
+        "expressions",
+        "table that passes through",
+        "three nodes",
+        "nested output",
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_compiled_graph_decides_as_the_uploaded_one(shape: str, sandbox: Sandbox) -> None:
+    import json
+
+    import zen
+
+    override = override_of(SHAPES[shape], sandbox, shipping)
+    as_uploaded = zen.ZenDecisionContent(json.dumps(SHAPES[shape]))
+    engine = zen.ZenEngine({"loader": lambda _key: as_uploaded})
+
+    for one in orders(300, seed=3):
+        if one.weight is not None and one.weight != one.weight:  # not a number
+            continue
+        context = shipping.contract.encode(one)
+        try:
+            expected = Shipping.model_validate(engine.evaluate("graph", context)["result"])
+        except (RuntimeError, ValueError):
+            expected = None
+        try:
+            found = override.decide(one)[0]
+        except RuleEvaluationError:
+            found = None
+        assert found == expected

@@ -1,0 +1,297 @@
+"""The agent: a step whose work is done by a language model, with every paid request and every tool call kept."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+from typing_extensions import TypeVar
+
+from toolkit.agents.attachments import check_files, files_of, read_message
+from toolkit.agents.calls import AgentCall, current_spending, entered
+from toolkit.agents.failures import retry_policy, translated_failure
+from toolkit.agents.fingerprints import digest
+from toolkit.agents.model_registry import ModelRegistry, current_registry
+from toolkit.agents.prices import price_of
+from toolkit.agents.prompts import Prompt
+from toolkit.agents.results import AgentRunResult, OutputT, Usage, total
+from toolkit.agents.tools import Tool, check_context_type, functions_of, pydantic_tools
+from toolkit.errors import DefinitionError, InvalidInput, ModelBehaviorError
+from toolkit.files import File
+from toolkit.serialization import Codec, codec_for
+from toolkit.workflows import checkpoint, run_step, step_context
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent as PydanticAgent
+    from pydantic_ai.messages import ModelResponse, UserContent
+
+ContextT = TypeVar("ContextT", default=Any)
+
+AgentInput = str | BaseModel | Sequence[str | BaseModel]
+"""Text, a Pydantic model, a ``File`` (which is one), or a list of them."""
+
+OutputMode = Literal["tool", "native", "prompted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How often something is asked again before the agent gives up."""
+
+    model: int = 3
+    """A request that failed for a passing reason: rate limit, overload, network."""
+    tools: int = 1
+    """A tool call that the model got wrong, or whose tool raised ``ModelRetry``; for each tool."""
+    output: int = 1
+    """An answer that does not fit ``output_type``."""
+
+
+class RecordedConfig(BaseModel):
+    """What one call goes by from its first attempt to its end; the first checkpoint of every call."""
+
+    system_prompt: str
+    user_prompt: str
+    model: str
+    settings: dict[str, Any]
+    max_turns: int
+    tools: str
+    """Digest of the tools' names and signatures; for the reader, who wonders why a resumed run diverged."""
+
+
+class Agent(Generic[OutputT, ContextT]):
+    """A named piece of work for a language model. Calling it inside a run is a step; outside, it simply runs.
+
+    ``system_prompt`` and ``user_prompt`` are Jinja2 templates over the input: ``{{ input }}``, ``{{ input.vendor }}``.
+    ``model`` is a key of ``ai_models``, or a string such as ``openai:gpt-5``. ``model_parameters`` are pydantic-ai's
+    model settings and win over those of the configuration. ``max_turns`` bounds the requests of one call.
+
+    ``output_type`` is checked by Pydantic; validators of it run again when a run resumes, so they must be pure. A tool
+    may run again if the process dies inside it: give :func:`tool_idempotency_key` to what must happen once.
+
+    Raises:
+        DefinitionError: a template, a tool or the tool context is declared in a way that cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str,
+        output_type: type[OutputT] = str,  # type: ignore[assignment]  # the default of the type variable
+        input_type: type[Any] | None = None,
+        system_prompt: str = "",
+        user_prompt: str = "{{ input }}",
+        tools: Sequence[Tool[ContextT] | Callable[..., Any]] = (),
+        tool_context_type: type[ContextT] | None = None,
+        max_turns: int = 20,
+        model_parameters: Mapping[str, Any] | None = None,
+        output_mode: OutputMode = "tool",
+        retries: Retries = Retries(),
+        on_divergence: Literal["fail"] = "fail",
+    ) -> None:
+        if not name:
+            raise DefinitionError("an agent needs a name; it is part of every key in the journal")
+        if max_turns < 1:
+            raise DefinitionError(f"agent {name!r}: max_turns is {max_turns}; an agent needs at least one request")
+        self.name, self.model = name, model
+        self.output_type, self.input_type, self.tool_context_type = output_type, input_type, tool_context_type
+        self.system_prompt = Prompt(system_prompt, place=f"agent {name!r}: system_prompt", input_type=input_type)
+        self.user_prompt = Prompt(user_prompt, place=f"agent {name!r}: user_prompt", input_type=input_type)
+        check_context_type(tool_context_type, agent=name)
+        self.tools = functions_of(tools, agent=name)
+        self.max_turns, self.retries = max_turns, retries
+        self.model_parameters = dict(model_parameters or {})
+        self.output_mode, self.on_divergence = output_mode, on_divergence
+        frame = sys._getframe(1)  # noqa: SLF001  # where the author wrote it, for messages about duplicates
+        self.source = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r}, model={str(self.model)!r})"
+
+    async def __call__(
+        self, input: AgentInput, *, tool_context: ContextT | None = None, files: Sequence[File] = ()
+    ) -> AgentRunResult[OutputT]:
+        """Do the work for one input. ``files`` go along with it; a ``File`` as input goes as a file as well.
+
+        Raises:
+            InvalidInput: the input is not what this agent takes.
+            LimitExceeded: the files are larger than a request may be.
+            ModelUnavailable: the model did not answer, however often it was asked.
+            ConfigurationError: the model cannot be asked; the message says what to change.
+            ModelBehaviorError: the model answered with nothing usable.
+            TurnsExceeded: there is no result after ``max_turns`` requests.
+            AgentDiverged: the code changed while the run was away, and would now ask something else.
+        """
+        self._check_input(input)
+        self._check_tool_context(tool_context)
+        sent = files_of(input, files)
+        check_files(sent)
+        result = await run_step(
+            name=self.name,
+            kind="agent",
+            body=partial(self._perform, input, tool_context=tool_context, files=sent),
+            result=self._result_codec,
+            arguments=to_json({"input": input, "files": list(files)}).decode(),
+        )
+        spending = current_spending()
+        if spending is not None:
+            spending.add(result.usage, result.cost)
+        return result
+
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the input; text when no ``input_type`` is declared."""
+        return codec_for(self.input_type or str).schema()
+
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON Schema of ``output``."""
+        return codec_for(self.output_type).schema()
+
+    async def _perform(self, input: AgentInput, *, tool_context: Any, files: Sequence[File]) -> AgentRunResult[OutputT]:
+        registry, step = current_registry(), step_context()
+        await _load_libraries("toolkit.agents.durability", *registry.libraries(self.model))
+        config = await self._settle_config(registry, input, files)
+        call = AgentCall(
+            agent=self.name,
+            model=config.model,
+            registry=registry,
+            tool_context=tool_context,
+            retry=retry_policy(self.retries.model),
+            step_id=f"{step.run_id}/{step.path}" if step is not None else None,
+        )
+        result = await self._ask(call, config, await read_message(config.user_prompt, files))
+        if step is not None:
+            step.details.update(model=result.model, usage=result.usage.model_dump(), cost=_shown(result.cost))
+        return result
+
+    async def _settle_config(self, registry: ModelRegistry, input: AgentInput, files: Sequence[File]) -> RecordedConfig:
+        """What this call goes by: decided at its first attempt, read from the journal at every later one."""
+
+        async def decide() -> str:
+            return RecordedConfig(
+                system_prompt=self.system_prompt.render(input, files),
+                user_prompt=self.user_prompt.render(input, files),
+                model=self.model,
+                settings={**registry.recorded_settings(self.model), **self.model_parameters},
+                max_turns=self.max_turns,
+                tools=self._tools_digest,
+            ).model_dump_json()
+
+        if step_context() is None:
+            return RecordedConfig.model_validate_json(await decide())
+        return RecordedConfig.model_validate_json((await checkpoint("config", kind="compute", body=decide)).value)
+
+    async def _ask(
+        self, call: AgentCall, config: RecordedConfig, message: str | list[UserContent]
+    ) -> AgentRunResult[OutputT]:
+        from pydantic_ai.usage import UsageLimits
+
+        agent = self._pydantic_agent
+        settings: Any = config.settings
+        try:
+            with entered(call):
+                found = await agent.run(
+                    message,
+                    model=config.model,
+                    instructions=config.system_prompt or None,
+                    deps=call.tool_context,
+                    model_settings=settings,
+                    usage_limits=UsageLimits(request_limit=config.max_turns),
+                )
+        except Exception as error:
+            translated = translated_failure(error, agent=self.name, model=config.model, max_turns=config.max_turns)
+            if translated is None:
+                raise
+            raise translated from error
+        responses: list[ModelResponse] = [message for message in found.new_messages() if message.kind == "response"]
+        last = responses[-1]
+        if last.finish_reason == "length" and self.output_type is str:
+            raise ModelBehaviorError(
+                f"agent {self.name!r}: the answer was cut off at the output limit; "
+                "raise max_tokens in model_parameters="
+            )
+        price = call.registry.price(config.model)
+        costs = (message.usage.cost if call.step_id else price_of(message, price) for message in responses)
+        return self._result_type(
+            output=found.output,
+            usage=Usage.of(found.usage) + call.nested.usage,
+            cost=total((*costs, call.nested.cost)),
+            model=last.model_name or str(config.model),
+        )
+
+    @cached_property
+    def _pydantic_agent(self) -> PydanticAgent[Any, Any]:
+        from pydantic_ai import Agent as PydanticAgent
+        from pydantic_ai import NativeOutput, PromptedOutput, ToolOutput
+
+        from toolkit.agents.durability import CheckpointDurability
+
+        output: Any = self.output_type
+        if output is not str:
+            output = {"tool": ToolOutput, "native": NativeOutput, "prompted": PromptedOutput}[self.output_mode](output)
+        return PydanticAgent(
+            str(self.model),
+            name=self.name,
+            deps_type=self.tool_context_type or object,
+            output_type=output,
+            tools=pydantic_tools(self.tools, agent=self.name, context_type=self.tool_context_type),
+            retries={"tools": self.retries.tools, "output": self.retries.output},
+            capabilities=[CheckpointDurability()],
+            defer_model_check=True,
+        )
+
+    @cached_property
+    def _result_type(self) -> type[AgentRunResult[OutputT]]:
+        return AgentRunResult.__class_getitem__(self.output_type)  # type: ignore[return-value]
+
+    @cached_property
+    def _result_codec(self) -> Codec[AgentRunResult[OutputT]]:
+        return codec_for(self._result_type)
+
+    @cached_property
+    def _tools_digest(self) -> str:
+        tools = pydantic_tools(self.tools, agent=self.name, context_type=self.tool_context_type)
+        return digest([(found.name, found.description, found.function_schema.json_schema) for found in tools])
+
+    def _check_input(self, input: Any) -> None:
+        if self.input_type is not None and not isinstance(input, self.input_type):
+            raise InvalidInput(
+                f"agent {self.name!r} takes {self.input_type.__qualname__}, not {type(input).__qualname__}"
+            )
+        items = input if isinstance(input, list | tuple) else [input]
+        wrong = next((item for item in items if not isinstance(item, str | BaseModel)), None)
+        if wrong is not None:
+            raise InvalidInput(
+                f"agent {self.name!r} was given {type(wrong).__qualname__}; "
+                "its input is text, a Pydantic model, a File or a list of them"
+            )
+
+    def _check_tool_context(self, tool_context: Any) -> None:
+        wanted = self.tool_context_type
+        if wanted is None and tool_context is not None:
+            raise DefinitionError(f"agent {self.name!r} has no tool_context_type; declare it to pass tool_context=")
+        if wanted is not None and not isinstance(tool_context, wanted):
+            raise DefinitionError(
+                f"agent {self.name!r} needs tool_context={wanted.__qualname__}(...), "
+                f"not {type(tool_context).__qualname__}"
+            )
+
+
+_LOADED: set[str] = set()
+
+
+async def _load_libraries(*modules: str) -> None:
+    """Import what takes seconds in a thread, so that it does not hold up the event loop and its heartbeats."""
+    for module in modules:
+        if module not in _LOADED:
+            await asyncio.to_thread(importlib.import_module, module)
+            _LOADED.add(module)
+
+
+def _shown(cost: object | None) -> str | None:
+    return None if cost is None else str(cost)

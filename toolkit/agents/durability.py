@@ -1,0 +1,229 @@
+"""Every model request and every tool call of an agent as a checkpoint, on pydantic-ai's public durability builder.
+
+pydantic-ai cuts a run into units and hands each to :meth:`CheckpointBackend.execute`. The keys are ours, because its
+own contain the model's id and whether the answer was streamed: either one changing between attempts would pay for
+every call again. Below the agent's step stand
+
+    config                              prompts, model, settings: what the call goes by, whatever changes meanwhile
+    model:{n}                           n-th request to the model
+    tool:{toolset}:{tool}#{call id}:{k} by call id, not by arrival: parallel tools may end in any order
+
+An agent called by a tool has its checkpoints below the tool's. Loaded only where pydantic-ai is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from pydantic_ai import RunContext
+from pydantic_ai.durable_exec import (
+    JSON_CODEC,
+    BaseDurabilityCapability,
+    CallableOperationBackend,
+    DurabilityEngineSpec,
+    DurableOperationBackend,
+    DurableOperationId,
+    EventStreamHandlerId,
+    JournalOperationNamer,
+    ModelRequestId,
+    RoleBasedOperationConfig,
+    ToolsetCallToolId,
+    ToolsetValidateToolArgumentsId,
+    conversation_id_from_run_id,
+)
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters, ModelResolutionContext
+from pydantic_core import to_json
+
+from toolkit.agents.calls import AgentCall, collected_spending, current_call
+from toolkit.agents.failures import translated_request_failure
+from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
+from toolkit.agents.prices import price_of
+from toolkit.agents.results import Spending
+from toolkit.errors import AgentDiverged, SerializationError
+from toolkit.workflows import RetryPolicy, checkpoint, step_context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One checkpoint to be: where it stands, and what it is about."""
+
+    key: str
+    kind: str
+    fingerprint: dict[str, Any]
+    display_name: str | None = None
+    arguments: str | None = None
+    retry: RetryPolicy | None = None
+
+
+class CheckpointBackend(CallableOperationBackend[None]):
+    """Runs a unit of pydantic-ai inside a checkpoint of the agent's step, or returns what the journal has."""
+
+    def __init__(self, *, agent: str) -> None:
+        config = RoleBasedOperationConfig[None](model=None, event=None, capability=None, tool=None)
+        super().__init__(namer=JournalOperationNamer(agent), config=config)
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: None,
+    ) -> object:
+        if isinstance(operation_id, ToolsetValidateToolArgumentsId | EventStreamHandlerId):
+            return await body()  # pure, or of no consequence: no row for it
+        call = _durable_call()
+        unit = _unit(call, operation_id, name=name, cache_key=cache_key)
+
+        async def record() -> str:
+            with collected_spending() as spending:
+                value = await _asked(body, call) if isinstance(operation_id, ModelRequestId) else await body()
+            details: dict[str, Any] = {"fingerprint": unit.fingerprint}
+            if isinstance(operation_id, ModelRequestId) and isinstance(value, dict):
+                details |= _priced(value, call)
+            context = step_context()
+            assert context is not None  # a checkpoint's body has one
+            context.details.update(details)
+            return _encode({"value": value, "spending": spending.model_dump(mode="json")})
+
+        kept = await checkpoint(
+            unit.key,
+            kind=unit.kind,
+            body=record,
+            arguments=unit.arguments,
+            display_name=unit.display_name,
+            retry=unit.retry,
+        )
+        if not kept.fresh:
+            found = differences(kept.details.get("fingerprint", {}), unit.fingerprint)
+            if found:
+                raise AgentDiverged(unit.key, found)
+        row = json.loads(kept.value)
+        below = Spending.model_validate(row["spending"])
+        call.nested.add(below.usage, below.cost)
+        value: object = row["value"]
+        return value
+
+
+class CheckpointDurability(BaseDurabilityCapability[Any]):
+    """Binds an agent of pydantic-ai to the checkpoints; outside a run it does nothing."""
+
+    engine_spec = DurabilityEngineSpec(
+        engine_name="Process Toolkit",
+        durable_unit_noun="checkpoint",
+        durable_container_noun="run",
+        codec=JSON_CODEC,
+        serialization_failure=lambda error: SerializationError(f"a tool returned what cannot be stored: {error}"),
+        # A toolset that only joins for one run would not be wrapped, and its tools would run again at each replay.
+        unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
+    )
+
+    @property
+    def in_durable_context(self) -> bool:
+        call = current_call()
+        return call is not None and call.step_id is not None
+
+    def get_durable_operation_backend(self) -> DurableOperationBackend[None]:
+        return CheckpointBackend(agent=self.name)
+
+    def get_default_run_id(self) -> str | None:
+        call = current_call()
+        return call.step_id if call is not None else None
+
+    def get_default_conversation_id(self, run_id: str) -> str | None:
+        return conversation_id_from_run_id(run_id) if self.in_durable_context else None
+
+    async def get_run_start_time(self, run_id: str) -> datetime | None:
+        return None  # no limit of ours counts from it
+
+    async def resolve_model_id(self, ctx: ModelResolutionContext[Any], *, model_id: str) -> Model | None:
+        call = current_call()
+        return call.registry.model(model_id) if call is not None else None
+
+
+def _durable_call() -> AgentCall:
+    call = current_call()
+    assert call is not None
+    assert call.step_id is not None  # in_durable_context said so
+    return call
+
+
+def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache_key: tuple[object, ...]) -> Unit:
+    if isinstance(operation_id, ModelRequestId):
+        request = _request_in(cache_key)
+        return Unit(
+            key=f"model:{call.occurrence('model')}",
+            kind="model_call",
+            fingerprint=fingerprint_of_request(*request),
+            display_name=call.model,
+            retry=call.retry,
+        )
+    if isinstance(operation_id, ToolsetCallToolId):
+        tool, arguments, call_id = _tool_call_in(cache_key)
+        key = f"tool:{operation_id.toolset_id.strip('<>')}:{tool}#{quote(call_id, safe='|:+=')}"
+        return Unit(
+            key=f"{key}:{call.occurrence(key)}",
+            kind="tool_call",
+            fingerprint=fingerprint_of_call(tool, arguments),
+            display_name=tool,
+            arguments=to_json(arguments, fallback=str).decode(),
+        )
+    # Discovery of tools, compaction and whatever a later pydantic-ai adds: by its own name, in order.
+    plain = quote(name, safe=":._")
+    return Unit(key=f"{plain}:{call.occurrence(plain)}", kind="compute", fingerprint={})
+
+
+# pydantic-ai calls the elements of `cache_key` opaque, and they are the only way to see a request before it is sent.
+# So they are found by type, never by place, and tests/agents/test_library_surface.py pins that they are there.
+
+
+def _request_in(cache_key: tuple[object, ...]) -> tuple[Sequence[Any], Mapping[str, Any] | None, object]:
+    messages = next((item for item in cache_key if isinstance(item, list)), [])
+    settings = next((item for item in cache_key if isinstance(item, dict)), None)
+    parameters = next((item for item in cache_key if isinstance(item, ModelRequestParameters)), None)
+    return messages, settings, parameters
+
+
+def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], str]:
+    tool = next((item for item in cache_key if isinstance(item, str)), "")
+    arguments = next((item for item in cache_key if isinstance(item, dict)), {})
+    context = next((item for item in cache_key if isinstance(item, RunContext)), None)
+    return tool, arguments, (context.tool_call_id if context is not None else None) or ""
+
+
+async def _asked(body: Callable[[], Awaitable[object]], call: AgentCall) -> object:
+    """The model's answer; a failure in the words of the engine's retry policy."""
+    try:
+        return await body()
+    except Exception as error:
+        translated = translated_request_failure(error, model=call.model)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
+    """Write the price into the answer, so that it counts the same at every replay, and sum up for the journal."""
+    response: ModelResponse = JSON_CODEC.load(ModelResponse, value)
+    cost: Decimal | None = price_of(response, call.registry.price(call.model))
+    if cost is not None:
+        value["usage"]["cost"] = str(cost)
+    usage = response.usage
+    return {
+        "model": response.model_name,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost": None if cost is None else str(cost),
+    }
+
+
+def _encode(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=True, separators=(",", ":"))

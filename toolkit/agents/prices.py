@@ -1,0 +1,30 @@
+"""What an answer of a model costs: by the configured price first, by the public price list second, else unknown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from toolkit.config import ModelPrice
+
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ModelResponse
+
+_MILLION = Decimal(1_000_000)
+
+
+def price_of(response: ModelResponse, price: ModelPrice | None) -> Decimal | None:
+    """The cost of one answer; None when nobody knows a price for the model."""
+    usage = response.usage
+    if price is not None:
+        return (
+            usage.input_tokens * price.input_per_million + usage.output_tokens * price.output_per_million
+        ) / _MILLION
+    if usage.cost is not None:
+        return usage.cost  # an earlier look at the list, or a gateway that said it
+    if not response.model_name:
+        return None
+    try:
+        return response.cost().total_price
+    except (LookupError, ValueError):  # the list does not know the model, or the answer did not say what it used
+        return None

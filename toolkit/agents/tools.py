@@ -1,0 +1,167 @@
+"""Tools: functions of the author that a model may call, and what they may ask about their call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, cast, get_args, get_type_hints, overload
+
+from pydantic import BaseModel
+from typing_extensions import TypeVar
+
+from toolkit.agents.calls import current_call
+from toolkit.errors import DefinitionError, WrongContext
+from toolkit.ids import new_id
+from toolkit.workflows import step_context
+
+if TYPE_CHECKING:
+    from pydantic_ai import RunContext as ToolContext
+    from pydantic_ai import Tool as PydanticTool
+
+ContextT = TypeVar("ContextT", default=Any)
+ContextT_contra = TypeVar("ContextT_contra", contravariant=True, default=Any)
+ParamsP = ParamSpec("ParamsP")
+
+RESERVED_NAME = "final_result"
+"""The tool by which a model hands in structured output."""
+
+
+@dataclass(frozen=True)
+class Tool(Generic[ContextT_contra]):
+    """A function marked by :func:`tool`, so that type checkers know which tool context it wants."""
+
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+
+@overload
+def tool(function: Callable[Concatenate[ToolContext[ContextT], ParamsP], Any], /) -> Tool[ContextT]: ...
+@overload
+def tool(function: Callable[..., Any], /) -> Tool[Any]: ...
+def tool(function: Callable[..., Any], /) -> Tool[Any]:
+    """Mark a function, sync or async, as a tool. A model reads its name, its docstring and its parameters.
+
+    A plain function can be given to an agent as well; the mark lets type checkers see a tool whose
+    ``ToolContext[...]`` is not the agent's ``tool_context_type``.
+    """
+    return Tool(function)
+
+
+@overload
+def get_tool_context() -> Any: ...
+@overload
+def get_tool_context(context_type: type[ContextT], /) -> ContextT: ...
+def get_tool_context(context_type: type[Any] | None = None, /) -> Any:
+    """The ``tool_context`` of the agent that runs here, for tools (and what they call) that are not handed it.
+
+    Raises:
+        WrongContext: no agent is running here, or its tool context is not a ``context_type``.
+    """
+    call = current_call()
+    if call is None:
+        raise WrongContext("get_tool_context() was called where no agent is running; call it inside a tool")
+    if context_type is not None and not isinstance(call.tool_context, context_type):
+        raise WrongContext(
+            f"the tool context of agent {call.agent!r} is a {type(call.tool_context).__qualname__}, "
+            f"not a {context_type.__qualname__}"
+        )
+    return call.tool_context
+
+
+def tool_idempotency_key() -> str:
+    """A key of this tool call, the same in every attempt of it: hand it to whatever must act once.
+
+    Outside a run nothing is attempted twice, and the key is a fresh one.
+
+    Raises:
+        WrongContext: no agent is running here.
+    """
+    if current_call() is None:
+        raise WrongContext("tool_idempotency_key() was called where no agent is running; call it inside a tool")
+    step = step_context()
+    return step.idempotency_key if step is not None else new_id()
+
+
+def functions_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str) -> tuple[Callable[..., Any], ...]:
+    """The functions behind an agent's tools.
+
+    Raises:
+        DefinitionError: something is not a named function, a name comes twice, or it is reserved.
+    """
+    functions = tuple(found.function if isinstance(found, Tool) else found for found in tools)
+    names: set[str] = set()
+    for function in functions:
+        name = getattr(function, "__name__", "")
+        if not callable(function) or not name.isidentifier():
+            raise DefinitionError(
+                f"agent {agent!r}: tool {function!r} is not a function with a name; write a def for it"
+            )
+        if name == RESERVED_NAME:
+            raise DefinitionError(
+                f"agent {agent!r}: a tool may not be called {name!r}; models hand in their result by it"
+            )
+        if name in names:
+            raise DefinitionError(f"agent {agent!r} has two tools called {name!r}; give one another name")
+        names.add(name)
+    return functions
+
+
+def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:
+    """A tool context is rebuilt for each attempt, so what a tool changes in it would be lost: it must be frozen.
+
+    Raises:
+        DefinitionError: it is not.
+    """
+    if context_type is None:
+        return
+    if isinstance(context_type, type):
+        if issubclass(context_type, tuple):
+            return
+        if is_dataclass(context_type) and cast("Any", context_type).__dataclass_params__.frozen:
+            return
+        if issubclass(context_type, BaseModel) and context_type.model_config.get("frozen"):
+            return
+    raise DefinitionError(
+        f"agent {agent!r}: tool_context_type must be a frozen dataclass, a frozen Pydantic model or a named tuple, "
+        f"not {context_type!r}; write @dataclass(frozen=True)"
+    )
+
+
+def pydantic_tools(
+    functions: Sequence[Callable[..., Any]], *, agent: str, context_type: type[Any] | None
+) -> list[PydanticTool[Any]]:
+    """The tools as pydantic-ai wants them.
+
+    Raises:
+        DefinitionError: a tool wants another context than the agent has, or its parameters have no JSON schema.
+    """
+    from pydantic import PydanticUserError
+    from pydantic_ai import Tool as PydanticTool
+    from pydantic_ai.exceptions import UserError
+
+    made: list[PydanticTool[Any]] = []
+    for function in functions:
+        try:
+            found = PydanticTool(function)
+        except (UserError, PydanticUserError, NameError) as error:
+            raise DefinitionError(f"agent {agent!r}: tool {function.__name__!r} cannot be offered: {error}") from error
+        if found.takes_ctx:
+            _check_wanted_context(function, agent=agent, context_type=context_type)
+        made.append(found)
+    return made
+
+
+def _check_wanted_context(function: Callable[..., Any], *, agent: str, context_type: type[Any] | None) -> None:
+    first = next(iter(inspect.signature(function).parameters))
+    wanted = next(iter(get_args(get_type_hints(function).get(first))), Any)
+    if not isinstance(wanted, type) or wanted is object:
+        return
+    if context_type is None or not issubclass(context_type, wanted):
+        has = "has no tool_context_type" if context_type is None else f"has {context_type.__qualname__}"
+        raise DefinitionError(
+            f"agent {agent!r}: tool {function.__name__!r} wants ToolContext[{wanted.__qualname__}], and the agent {has}"
+        )

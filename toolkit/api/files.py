@@ -1,0 +1,172 @@
+"""Files: bytes go in once and come out as they were."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from toolkit.access import Permission
+from toolkit.api.bodies import stream
+from toolkit.api.pages import After, Limit, Page, page_of
+from toolkit.api.security import requires
+from toolkit.api.services import MEBIBYTE, Installation
+from toolkit.errors import InvalidInput, LimitExceeded
+from toolkit.files import File, FileMetadata, plan_download
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+_MOST_PARTS = 100
+_CHUNK = 256 * 1024
+
+
+class Uploaded(BaseModel):
+    """The references of what was uploaded, in the order in which it came."""
+
+    items: list[File]
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "One or several files as a form, or the bytes of one with `?filename=`.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="upload_files",
+    dependencies=[requires(Permission.FILES_WRITE)],
+    openapi_extra=_BODY,
+)
+async def upload_files(
+    *,
+    request: Request,
+    services: Installation,
+    filename: Annotated[str | None, Query(description="The name of a file sent as a raw body.")] = None,
+) -> Uploaded:
+    """Store one or several files.
+
+    The files of a form may be in fields of any name. All of one request together must stay within the upload limit.
+    """
+    media_type = request.headers.get("content-type", "")
+    if media_type.partition(";")[0].strip().lower() == "multipart/form-data":
+        return Uploaded(items=[file async for file in _store_form(request, services)])
+    if filename is None:
+        raise InvalidInput(
+            "the body is no form, so the name of the file is missing",
+            errors=[{"loc": "query.filename", "msg": "expected with a raw body", "type": "missing"}],
+        )
+    content = stream(request, limit=services.upload_bytes)
+    return Uploaded(items=[await services.files.upload(content, filename=filename, content_type=media_type or None)])
+
+
+async def _store_form(request: Request, services: Installation) -> AsyncIterator[File]:
+    limited = _Limited(request, limit=services.upload_bytes + MEBIBYTE)  # the form itself takes some bytes too
+    parser = MultiPartParser(request.headers, limited.chunks(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise limited.excess or HTTPException(400, f"the form cannot be read: {error.message}") from error
+    try:
+        parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        if not parts:
+            missing = {"loc": "body", "msg": "expected at least one file", "type": "missing"}
+            raise InvalidInput("the form holds no file", errors=[missing])
+        for part in parts:
+            yield await services.files.upload(_read(part), filename=part.filename or "", content_type=part.content_type)
+    finally:
+        await form.close()
+
+
+class _Limited:
+    """The body of a form, up to a limit. The form's parser closes its temporary files on its own error only."""
+
+    def __init__(self, request: Request, *, limit: int) -> None:
+        self._request, self._limit = request, limit
+        self.excess: LimitExceeded | None = None
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in stream(self._request, limit=self._limit):
+                yield chunk
+        except LimitExceeded as error:
+            self.excess = error
+            raise MultiPartException(str(error)) from error
+
+
+async def _read(part: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await part.read(_CHUNK):
+        yield chunk
+
+
+@router.get("", operation_id="list_files", dependencies=[requires(Permission.FILES_READ)])
+async def list_files(
+    *,
+    services: Installation,
+    content_type: str | None = None,
+    created_by: str | None = None,
+    after: After = None,
+    limit: Limit = 50,
+) -> Page[FileMetadata]:
+    """Stored files, newest first."""
+    found = await services.files.list_files(
+        content_type=content_type, created_by=created_by, after=after, limit=limit + 1
+    )
+    return page_of(found, limit, cursor_of=lambda file: file.id)
+
+
+@router.get("/{file_id}", operation_id="get_file", dependencies=[requires(Permission.FILES_READ)])
+async def get_file(file_id: str, services: Installation) -> FileMetadata:
+    """What is known of a file, without its bytes."""
+    return await services.files.metadata(file_id)
+
+
+@router.get(
+    "/{file_id}/content",
+    operation_id="get_file_content",
+    dependencies=[requires(Permission.FILES_READ)],
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def get_file_content(
+    *,
+    file_id: str,
+    request: Request,
+    services: Installation,
+    disposition: Annotated[str, Query(pattern="^(inline|attachment)$")] = "inline",
+) -> Response:
+    """The bytes of a file. Ranges and conditional requests are answered; what could run script is only downloaded."""
+    metadata = await services.files.metadata(file_id)
+    delivery = plan_download(metadata, request.headers, inline=disposition == "inline")
+    if delivery.status not in {200, 206}:
+        return Response(status_code=delivery.status, headers=delivery.headers)
+    stack = AsyncExitStack()
+    # Opened before the answer begins: a file that is gone is still a proper error then.
+    chunks = await stack.enter_async_context(services.files.open(file_id, start=delivery.start, end=delivery.end))
+    return StreamingResponse(_drain(stack, chunks), status_code=delivery.status, headers=delivery.headers)
+
+
+async def _drain(stack: AsyncExitStack, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async with stack:
+        async for chunk in chunks:
+            yield chunk

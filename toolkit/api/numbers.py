@@ -1,0 +1,34 @@
+"""Numbers of a body that a binary float cannot hold."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import msgspec
+
+# Up to fifteen digits and a small exponent survive a float; only what may be longer is looked at.
+_MAY_BE_LONG = re.compile(rb"[0-9][0-9.]{15}|[eE][+-]?[0-9]{3}")
+
+
+def keep_digits(text: bytes) -> bytes:
+    """The JSON ``text``, where each fraction that would lose digits as a float is a string instead.
+
+    Pydantic reads every fraction of a JSON text as a float before it makes a ``Decimal`` of it, so that
+    ``1000000000000000.01`` loses its cent; from a string it reads every digit, for a ``float`` and a ``Decimal`` alike.
+    All other values stay as they are.
+
+    Raises:
+        msgspec.DecodeError, RecursionError: the text is not JSON, or is nested too deeply.
+    """
+    if _MAY_BE_LONG.search(text) is None:
+        return text
+    return msgspec.json.encode(_decoder.decode(text))
+
+
+def _float_or_text(token: str) -> float | str:
+    number = float(token)
+    return number if Decimal(repr(number)) == Decimal(token) else token
+
+
+_decoder = msgspec.json.Decoder(float_hook=_float_or_text)

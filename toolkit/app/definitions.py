@@ -1,0 +1,130 @@
+"""What one application is made of: its workflows, agents, rules, human tasks and entities, each by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit.app.references import place_of, referred_by
+from toolkit.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from toolkit.agents import Agent
+    from toolkit.app.installation import Installation
+    from toolkit.human import Human
+    from toolkit.rules import Rule
+    from toolkit.workflows import Workflow
+
+
+@dataclass(kw_only=True)
+class Definitions:
+    """Kept by each application for itself: two of them in one process do not meet."""
+
+    workflows: dict[str, Workflow[..., Any]] = field(default_factory=dict)
+    agents: dict[str, Agent[Any, Any]] = field(default_factory=dict)
+    rules: dict[str, Rule[Any, Any]] = field(default_factory=dict)
+    humans: dict[str, Human[Any, Any]] = field(default_factory=dict)
+    entities: dict[str, type[Any]] = field(default_factory=dict)
+    routers: list[APIRouter] = field(default_factory=list)
+    model_factories: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    on_start: list[Callable[[Installation], Awaitable[None]]] = field(default_factory=list)
+
+    def add_workflow(self, workflow: Workflow[..., Any]) -> None:
+        """Take in a workflow with all that it refers to, through its steps, children, rules and agents' tools."""
+        self._take_in(self.workflows, "workflow", _Kinds().workflow, workflow)
+
+    def add_agent(self, agent: Agent[Any, Any]) -> None:
+        """Take in an agent with what its tools refer to."""
+        self._take_in(self.agents, "agent", _Kinds().agent, agent)
+
+    def add_rule(self, rule: Rule[Any, Any]) -> None:
+        """Take in a rule with what its function refers to."""
+        self._take_in(self.rules, "rule", _Kinds().rule, rule)
+
+    def add_human(self, human: Human[Any, Any]) -> None:
+        """Take in a human task."""
+        self._take_in(self.humans, "human task", _Kinds().human, human)
+
+    def add_entity(self, entity: type[Any]) -> None:
+        """Take in a SQLModel class that is a table; its table is made at start when it is missing."""
+        if not isinstance(entity, type) or getattr(entity, "__table__", None) is None:
+            raise DefinitionError(
+                f"register_entity takes a SQLModel class with table=True, found {entity!r}; "
+                "other models need no registration"
+            )
+        _keep(self.entities, "entity", entity.__name__, entity)
+
+    def add_model_factory(self, name: str, factory: Callable[..., Any]) -> None:
+        """Take in what makes the models of one key or provider."""
+        _keep(self.model_factories, "model factory", name, factory)
+
+    def _take_in(self, place: dict[str, Any], kind: str, expected: type[Any], definition: Any) -> None:
+        if not isinstance(definition, expected):
+            hint = (
+                "; did you forget the decorator?" if callable(definition) and not isinstance(definition, type) else ""
+            )
+            raise DefinitionError(
+                f"found {definition!r} where a {kind} was expected (an instance of {expected.__qualname__}){hint}"
+            )
+        _keep(place, kind, definition.name, definition)
+        self._follow(definition)
+
+    def _follow(self, definition: Any) -> None:
+        """Take in what ``definition`` refers to, and what that refers to; everything once."""
+        kinds = _Kinds()
+        seen = {id(definition)}
+        waiting = [definition]
+        while waiting:
+            for function in _functions_of(waiting.pop()):
+                for found in referred_by(function, wanted=kinds.all):
+                    if id(found) in seen:
+                        continue
+                    seen.add(id(found))
+                    waiting.append(found)
+                    self._keep_found(kinds, found)
+
+    def _keep_found(self, kinds: _Kinds, found: Any) -> None:
+        if isinstance(found, kinds.workflow):
+            _keep(self.workflows, "workflow", found.name, found)
+        elif isinstance(found, kinds.agent):
+            _keep(self.agents, "agent", found.name, found)
+        elif isinstance(found, kinds.rule):
+            _keep(self.rules, "rule", found.name, found)
+        elif isinstance(found, kinds.human):
+            _keep(self.humans, "human task", found.name, found)
+        # A step needs no place of its own: its name counts within its run, and two workflows may each have a `notify`.
+
+
+class _Kinds:
+    """The classes of definitions; imported late, because an application is imported before anything runs."""
+
+    def __init__(self) -> None:
+        from toolkit.agents import Agent
+        from toolkit.human import Human
+        from toolkit.rules import Rule
+        from toolkit.workflows import Step, Workflow
+
+        self.workflow, self.agent, self.rule, self.human = Workflow, Agent, Rule, Human
+        self.all: tuple[type[Any], ...] = (Workflow, Step, Agent, Rule, Human)
+
+
+def _functions_of(definition: Any) -> Iterator[Callable[..., Any]]:
+    """The author's functions in a definition: the decorated one, or the tools of an agent."""
+    function = getattr(definition, "__wrapped__", None)
+    if callable(function):
+        yield function
+    for tool in getattr(definition, "tools", ()):
+        yield getattr(tool, "function", tool)
+
+
+def _keep(place: dict[str, Any], kind: str, name: str, definition: Any) -> None:
+    """Keep ``definition`` under its name; the same one twice is nothing new, another one is an error."""
+    known = place.setdefault(name, definition)
+    if known is not definition:
+        raise DefinitionError(
+            f"two {kind} definitions are called {name!r}: one at {place_of(known)}, one at {place_of(definition)}; "
+            "give one of them another name"
+        )

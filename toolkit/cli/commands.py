@@ -1,0 +1,151 @@
+"""The commands and their options. What they do is loaded when they run, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.errors import ToolkitError
+
+cli = typer.Typer(
+    name="toolkit",
+    help="Durable business processes: software, AI agents, rules and people on the same case.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(
+    help="API keys: made here, kept by their holder; the configuration has the hash.", no_args_is_help=True
+)
+cli.add_typer(keys, name="key")
+
+EXIT_REFUSED = 2
+
+
+class Environment(StrEnum):
+    """Which defaults hold, and which ``toolkit.{env}.yaml`` is read."""
+
+    DEV = "dev"
+    PROD = "prod"
+
+
+Target = Annotated[
+    str, typer.Argument(metavar="[APP]", help="A file (main.py) or module:name (invoices.main:app) with a Toolkit.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Configuration file; else TOOLKIT_CONFIG, else toolkit.yaml.")
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on, in place of server.host.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port in place of server.port; 0 takes a free one.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@cli.command()
+def dev(
+    app: Target = "main.py",
+    *,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start anew when a source file changes.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve an application on this machine, with its engine, on SQLite unless told otherwise."""
+    if reload:
+        from toolkit.cli.reloading import serve_with_reload
+
+        arguments = [a for a in sys.argv[1:] if a != "--reload"]
+        sys.exit(serve_with_reload(arguments, target=app))
+    from toolkit.cli.serving import serve
+
+    serve(app, env="dev", config=config, host=host, port=port)
+
+
+@cli.command()
+def prod(
+    app: Target = "main.py",
+    *,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    debug: Debug = False,
+) -> None:
+    """Serve an application to others: authentication is required, logs are JSON lines."""
+    from toolkit.cli.serving import serve
+
+    serve(app, env="prod", config=config, host=host, port=port)
+
+
+@cli.command()
+def worker(
+    app: Target = "main.py",
+    *,
+    config: Config = None,
+    env: Annotated[Environment, typer.Option(envvar="TOOLKIT_ENV", help="Which defaults hold.")] = Environment.PROD,
+    debug: Debug = False,
+) -> None:
+    """Advance runs without serving pages; any number of workers share one database."""
+    from toolkit.cli.serving import work
+
+    work(app, env=env.value, config=config)
+
+
+@cli.command()
+def scaffold(
+    name: Annotated[str, typer.Argument(help="Name of the new application and its folder, such as my-invoices.")],
+    *,
+    debug: Debug = False,
+) -> None:
+    """Write a small invoice application that runs, with a test."""
+    from toolkit.cli.scaffolding import write_application
+
+    folder = write_application(name, into=Path.cwd())
+    print(f"Wrote {folder.name}/. Next:")
+    print(f"  cd {folder.name}")
+    print("  python -m pytest        # its test, offline")
+    print("  toolkit dev main.py     # serves http://127.0.0.1:8000/docs")
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of
+
+    print(version_of("process-toolkit"))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Who will use it, such as erp; decisions are recorded under this name.")],
+    *,
+    debug: Debug = False,
+) -> None:
+    """Make an API key. It is shown this once and stored nowhere; put its hash into the configuration."""
+    from toolkit.access import new_api_key
+
+    key = new_api_key()
+    print(f"The key, for {name}. It is shown this once:\n\n  {key.text}\n")
+    print("For the configuration, with the permissions that it needs and no others:\n")
+    print("security:\n  api_keys:")
+    print(f'    {_yaml_name(name)}:\n      hash: "{key.hash}"\n      permissions: "*"')
+
+
+def run() -> None:
+    """Run one command. An error for the operator ends it with one line and exit code 2."""
+    try:
+        cli()
+    except ToolkitError as error:
+        if "--debug" in sys.argv:  # asked of the text, because the error may come before the options are parsed
+            raise
+        print(f"toolkit: {error}", file=sys.stderr)
+        sys.exit(EXIT_REFUSED)
+
+
+def _yaml_name(name: str) -> str:
+    import json
+
+    return name if name.replace("-", "").replace("_", "").isalpha() else json.dumps(name)

@@ -1,0 +1,131 @@
+"""The sections of the configuration, key by key; ``docs/configuration.md`` shows them in YAML.
+
+A default here holds in both environments; :mod:`toolkit.config.settings` lists the few that differ.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class Section(BaseModel):
+    """Parent of all sections: read once, never changed, and no key passes unknown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class DatabaseSettings(Section):
+    """Where runs, tasks and decisions are kept."""
+
+    url: SecretStr = SecretStr("sqlite:///.toolkit/toolkit.db")
+    """``sqlite:///file`` (a relative path starts at the configuration file) or ``postgresql://user:password@host/name``."""
+    synchronous: Literal["full", "normal"] = "full"
+    """SQLite only. ``normal`` lets a power cut take back what was reported as done; ``full`` does not."""
+
+
+class FileStorageSettings(Section):
+    """One named place for bytes: an fsspec URL and the arguments its file system takes."""
+
+    url: SecretStr
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+
+class ModelPrice(Section):
+    """What a model costs per million tokens; without it the price list of pydantic-ai is asked."""
+
+    input_per_million: Decimal = Field(ge=0)
+    output_per_million: Decimal = Field(ge=0)
+    currency: str = Field(default="USD", min_length=3, max_length=3)
+
+
+class AIModelSettings(Section):
+    """A model that agents know by its key under ``ai_models``: OpenAI or anything that speaks its protocol."""
+
+    provider: str = "openai"
+    """``openai`` (with ``base_url``: any compatible server), or a name given to ``register_model_factory``."""
+    api: Literal["chat", "responses"] = "chat"
+    """Which of the two protocols; ``chat`` (chat completions) is what most compatible servers offer."""
+    model: str | None = Field(default=None, min_length=1)
+    """The name that the provider gives it, such as ``gpt-5-mini``; only a factory may do without."""
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    timeout_seconds: float = Field(default=120, gt=0)
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Settings of pydantic-ai for each request: ``temperature``, ``max_tokens`` and so on."""
+    price: ModelPrice | None = None
+
+
+class LoggingSettings(Section):
+    """How much is logged, and whether for a person (``text``) or a machine (``json``, one object a line)."""
+
+    level: LogLevel = "INFO"
+    loggers: dict[str, LogLevel] = Field(default_factory=dict)
+    """Levels by logger name, such as ``toolkit.workflows: DEBUG``."""
+    format: Literal["text", "json"] = "text"
+
+
+class ServerSettings(Section):
+    """Where the web process listens and whom it answers."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes any free port."""
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    """Values of the Host header that are answered, without port; ``*.example.com`` covers subdomains."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins besides our own whose pages may call the API, such as ``https://portal.example.com``."""
+    shutdown_seconds: float = Field(default=1.0, ge=0)
+    """How long open requests may go on after a signal to stop."""
+
+
+class ApiKeySettings(Section):
+    """One API key, as ``toolkit key create`` prints it: the key itself is never written down."""
+
+    hash: SecretStr
+    kind: Literal["service", "person"] = "service"
+    principal: str = ""
+    """Who acts with it, as recorded; its name under ``api_keys`` unless given."""
+    display_name: str = ""
+    permissions: Annotated[tuple[str, ...], BeforeValidator(lambda found: ("*",) if found == "*" else found)] = ()
+    """Such as ``runs:read``; ``"*"`` is all of them. A key may do nothing that it was not given."""
+
+
+class SecuritySettings(Section):
+    """Who is asking."""
+
+    authenticator: str | None = Field(default=None, pattern=r"^(dev|api_keys|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)$")
+    """``dev`` (believes X-Toolkit-User), ``api_keys``, or ``package.module:object``.
+
+    Unset, it is ``api_keys`` as soon as there are any.
+    """
+    api_keys: dict[str, ApiKeySettings] = Field(default_factory=dict)
+
+
+class WorkerSettings(Section):
+    """How this process takes part in the work."""
+
+    lease_seconds: float = Field(default=30, ge=1)
+    """After so long without a sign of life others take over the runs of a process."""
+    concurrency: int = Field(default=1000, ge=1)
+    """How many runs one process advances at the same time; waiting runs do not count."""
+    poll_seconds: float = Field(default=1.0, gt=0)
+    """How often a process looks for due work that nobody announced."""
+    warm_cache_mb: int = Field(default=24, ge=0)
+    """Memory for waiting runs that can go on without replay; beyond it they are rows only."""
+    max_recoveries: int = Field(default=5, ge=1, le=50)
+    """A run is parked when it was lost so often without progress."""
+    drain_seconds: float = Field(default=0.5, ge=0)
+    """How long running steps may go on after a signal to stop; cut short, they run again elsewhere."""
+
+
+class LimitSettings(Section):
+    """The largest things accepted from outside."""
+
+    upload_bytes: int = Field(default=25 * 1024 * 1024, ge=1)
+    request_bytes: int = Field(default=1024 * 1024, ge=1)
+    """Of a request body that is not an upload."""

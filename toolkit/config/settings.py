@@ -1,0 +1,184 @@
+"""The whole configuration of one installation, put together from defaults and one mapping of keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+
+from toolkit.config.problems import did_you_mean, refuse
+from toolkit.config.sections import (
+    AIModelSettings,
+    DatabaseSettings,
+    FileStorageSettings,
+    LimitSettings,
+    LoggingSettings,
+    Section,
+    SecuritySettings,
+    ServerSettings,
+    WorkerSettings,
+)
+from toolkit.errors import ConfigurationError
+
+Environment = Literal["dev", "prod"]
+S = TypeVar("S", bound=Section)
+
+# What differs between the two environments, and nothing else.
+_DEFAULTS: dict[Environment, dict[str, Any]] = {
+    "dev": {"logging": {"format": "text"}, "security": {"authenticator": "dev"}},
+    "prod": {"logging": {"format": "json"}},
+}
+# Where an installation begins, not what it says: a file cannot set these.
+_NOT_KEYS = {"env", "source", "folder"}
+
+_MASK = "***"
+_SQLITE_FILE = re.compile(r"^sqlite:///(?!/)(?P<path>.+)$")
+_LOCAL_FOLDER = re.compile(r"^(?:(?:file|local)://)?(?P<path>(?!\w[\w+.-]*:).+)$")
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:?#]*):[^/@]*@")
+_URL_SECRET = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"key|secret|token|password|credential|authorization|header", re.IGNORECASE)
+
+
+class Settings(Section):
+    """One installation's configuration: frozen, complete, every path absolute."""
+
+    env: Environment
+    source: Path | None = None
+    """The file it was read from; ``None`` when defaults alone made it."""
+    folder: Path
+    """Where relative paths start: the folder of that file, else of the application."""
+
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    file_storage: dict[str, FileStorageSettings] = Field(default_factory=dict)
+    """By name. ``default`` is always there and is the one used unless another is named."""
+    ai_models: dict[str, AIModelSettings] = Field(default_factory=dict)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    @classmethod
+    def defaults(cls, env: Environment = "dev", *, folder: Path) -> Self:
+        """The settings of ``env`` when no file says anything."""
+        return cls.of({}, env=env, folder=folder)
+
+    @classmethod
+    def of(
+        cls,
+        content: Mapping[str, Any],
+        *,
+        env: Environment = "dev",
+        folder: Path,
+        source: Path | None = None,
+        hidden: set[str] | None = None,
+    ) -> Self:
+        """Settings from ``content`` (as parsed from YAML) merged over the defaults of ``env``.
+
+        Keys named in ``hidden`` (dotted) hold values that no message may quote.
+
+        Raises:
+            ConfigurationError: with the dotted key, what was found and what was expected.
+        """
+        place = str(source) if source else "configuration"
+        for name in content:
+            if name in _NOT_KEYS:
+                known = cls.model_fields.keys() - _NOT_KEYS
+                raise ConfigurationError(f"{place}: {name!r} is not a known key; {did_you_mean(name, known)}", key=name)
+        merged = _merged(_DEFAULTS[env], content)
+        storages = merged.get("file_storage")
+        if storages is None or isinstance(storages, dict):
+            named = {"default": "file://./.toolkit/files", **(storages or {})}
+            # A URL alone is the common case; only object stores need options.
+            merged["file_storage"] = {k: {"url": v} if isinstance(v, str) else v for k, v in named.items()}
+        try:
+            parsed = cls.model_validate({**merged, "env": env, "source": source, "folder": folder.resolve()})
+        except ValidationError as error:
+            # The original error quotes its input, secrets included, so it does not travel along.
+            raise refuse(error, cls, place=place, hidden=hidden or set()) from None
+        return parsed.model_copy(
+            update={
+                "database": _placed(parsed.database, _absolute_database(parsed.database.url, parsed.folder)),
+                "file_storage": {
+                    name: _placed(storage, _absolute_storage(storage.url, parsed.folder))
+                    for name, storage in parsed.file_storage.items()
+                },
+            }
+        )
+
+    @property
+    def authenticator(self) -> str | None:
+        """The way of telling who asks: as configured, else ``api_keys`` when there are keys, else none."""
+        return self.security.authenticator or ("api_keys" if self.security.api_keys else None)
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of a SQLite database; ``None`` for any other database."""
+        url = self.database.url.get_secret_value()
+        return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+    def shown(self) -> dict[str, Any]:
+        """Everything, fit for a screen or a log: secrets are masked, also those inside URLs and options."""
+        dumped: dict[str, Any] = _masked(self.model_dump())
+        return dumped
+
+    def __repr__(self) -> str:
+        return f"Settings(env={self.env!r}, source={str(self.source) if self.source else None!r})"
+
+    __str__ = __repr__
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``under``, mapping by mapping; an empty section in a file (``None``) says nothing."""
+    merged = dict(under)
+    for key, value in over.items():
+        beneath = merged.get(key)
+        if value is None and (key in Settings.model_fields or isinstance(beneath, dict)):
+            continue
+        merged[key] = _merged(beneath, value) if isinstance(beneath, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _placed(section: S, url: SecretStr) -> S:
+    return section.model_copy(update={"url": url})
+
+
+def _absolute_database(url: SecretStr, folder: Path) -> SecretStr:
+    if url.get_secret_value() in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
+        raise ConfigurationError(
+            "'database.url' names a SQLite database in memory, which would forget every run; name a file, "
+            "such as sqlite:///.toolkit/toolkit.db",
+            key="database.url",
+        )
+    match = _SQLITE_FILE.match(url.get_secret_value())
+    return SecretStr(f"sqlite:///{(folder / match['path']).resolve()}") if match else url
+
+
+def _absolute_storage(url: SecretStr, folder: Path) -> SecretStr:
+    match = _LOCAL_FOLDER.match(url.get_secret_value())
+    if match is None:
+        return url
+    return SecretStr(f"file://{(folder / match['path']).resolve()}")
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if isinstance(value, SecretStr):
+        return masked_url(value.get_secret_value()) if name == "url" else _MASK
+    if isinstance(value, dict):
+        # What stands under headers is masked whatever its name; under `api_keys` each entry speaks for itself.
+        return {key: _masked(one, name if "header" in name.lower() else str(key)) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(one, name) for one in value]
+    if isinstance(value, str) and _SECRET_NAME.search(name):
+        return _MASK
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def masked_url(url: str) -> str:
+    """``url`` without the password before its host and without secrets in its query."""
+    return _URL_SECRET.sub(rf"\1{_MASK}", _URL_PASSWORD.sub(rf"\1:{_MASK}@", url))

@@ -1,0 +1,232 @@
+"""``Human``: a question to a person, awaited like any other step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from pydantic import PydanticUserError
+from pydantic_core import PydanticSerializationError, to_json
+
+from toolkit.errors import DefinitionError, SerializationError, TaskCancelled, TaskExpired
+from toolkit.human.answers import Answer
+from toolkit.serialization import Codec, codec_for
+
+if TYPE_CHECKING:
+    from toolkit.files import File
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Value(Generic[Out]):
+    """An output to go on with when nobody answered in time; see :class:`Timeout`."""
+
+    value: Out
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long a task stays open, and what the run gets when that is over.
+
+    ``"raise"`` raises :class:`~toolkit.errors.TaskExpired`; ``Value(x)`` goes on with ``x`` as the output and
+    ``"timed_out"`` as the outcome. There is no way to say "approved": an author who wants that must write the value.
+    """
+
+    limit: timedelta
+    on_timeout: Literal["raise"] | Value[Any] = "raise"
+
+    def __post_init__(self) -> None:
+        if self.limit <= timedelta(0):
+            raise DefinitionError(f"a timeout must be longer than nothing, found {self.limit!r}")
+        if self.on_timeout != "raise" and not isinstance(self.on_timeout, Value):
+            raise DefinitionError(f"on_timeout is 'raise' or Value(...), found {self.on_timeout!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult(Generic[Out]):
+    """What a task brought: the output, and who gave it when.
+
+    ``completed_by`` is ``None`` where the outcome is ``"timed_out"``; ``completed_at`` is then the moment it was due.
+    """
+
+    output: Out
+    task_id: str
+    completed_by: str | None
+    completed_at: datetime
+    outcome: Literal["completed", "timed_out"] = "completed"
+
+
+class Human(Generic[In, Out]):
+    """A question that a person answers; await it in a workflow with what the person is to look at.
+
+    ``title`` heads the task, ``description`` explains the kind of task, ``message`` (at the call) this very one.
+    The answer must fit ``output_type``, any type that Pydantic knows; its JSON Schema makes the form.
+    ``input_type`` left out means any JSON value. ``assign_to`` names the person whose task it is first; it does not
+    keep others from answering.
+
+    Raises:
+        DefinitionError: the name is empty, a type has no JSON Schema, or the value of the timeout does not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        title: str,
+        description: str | None = None,
+        input_type: type[In] | None = None,
+        output_type: type[Out],
+        timeout: Timeout | timedelta | None = None,
+        assign_to: str | None = None,
+    ) -> None:
+        if not name.strip() or not title.strip():
+            raise DefinitionError(f"a human task needs a name and a title, found {name!r} and {title!r}")
+        self.name = name
+        self.title = title
+        self.description = description
+        self.input_type: Any = Any if input_type is None else input_type
+        self.output_type: Any = output_type
+        self.timeout = Timeout(timeout) if isinstance(timeout, timedelta) else timeout
+        self.assign_to = assign_to
+        self.source = _place_of_caller()
+        self.input_codec: Codec[In] = _codec(name, "input_type", self.input_type)
+        self.output_codec: Codec[Out] = _codec(name, "output_type", self.output_type)
+        self._check_timeout_value()
+
+    def __repr__(self) -> str:
+        return f"Human({self.name!r})"
+
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON Schema that an answer must fit."""
+        return self.output_codec.schema()
+
+    @cached_property
+    def output_schema_digest(self) -> str:
+        """SHA-256 of the output's schema, in hexadecimal: changes when the form does."""
+        return hashlib.sha256(json.dumps(self.output_schema(), sort_keys=True).encode()).hexdigest()
+
+    async def __call__(
+        self,
+        input: In | None = None,
+        message: str | None = None,
+        suggested_data: Any = None,
+        files: Sequence[File] = (),
+        assign_to: str | None = None,
+    ) -> TaskResult[Out]:
+        """Open a task and wait until a person has answered it; days cost nothing.
+
+        ``suggested_data`` fills the form at first: an output, or any part of one. ``files`` are shown with the task.
+
+        Raises:
+            TaskExpired: nobody answered in time, and the timeout says ``"raise"``.
+            TaskCancelled: a person withdrew the task.
+            WrongContext: called outside a run.
+            SerializationError: ``input`` or ``suggested_data`` does not fit its type.
+        """
+        from toolkit.human import waits
+
+        question = Question(
+            human=self,
+            input=self.input_codec.encode(input),  # type: ignore[arg-type]  # None is what no input is, if the type allows
+            message=message,
+            suggested_data=None if suggested_data is None else _as_json(self.name, suggested_data),
+            files=_as_json(self.name, [_reference(file) for file in files]),
+            assigned_to=assign_to or self.assign_to,
+        )
+        return self._result(await waits.ask(question))
+
+    def _result(self, reply: Reply) -> TaskResult[Out]:
+        if reply.answer is None:
+            return self._timed_out(reply)
+        if reply.answer.outcome == "cancelled":
+            raise TaskCancelled(
+                self.name, task_id=reply.task_id, cancelled_by=reply.answer.by, reason=reply.answer.reason
+            )
+        return TaskResult(
+            output=self.output_codec.decode(bytes(reply.answer.output)),
+            task_id=reply.task_id,
+            completed_by=reply.answer.by,
+            completed_at=reply.answer.at,
+        )
+
+    def _timed_out(self, reply: Reply) -> TaskResult[Out]:
+        chosen = self.timeout.on_timeout if self.timeout is not None else "raise"
+        if isinstance(chosen, Value):
+            return TaskResult(
+                output=self.output_codec.decode(self.output_codec.encode(chosen.value)),  # a copy of its own
+                task_id=reply.task_id,
+                completed_by=None,
+                completed_at=reply.ended_at,
+                outcome="timed_out",
+            )
+        raise TaskExpired(self.name, task_id=reply.task_id)
+
+    def _check_timeout_value(self) -> None:
+        if self.timeout is None or not isinstance(self.timeout.on_timeout, Value):
+            return
+        try:
+            self.output_codec.encode(self.timeout.on_timeout.value)
+        except SerializationError as error:
+            raise DefinitionError(
+                f"the value of the timeout of human task {self.name!r} does not fit its output_type: {error}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One call of a :class:`Human`, with its payloads as JSON text."""
+
+    human: Human[Any, Any]
+    input: str
+    message: str | None
+    suggested_data: str | None
+    files: str
+    assigned_to: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How the wait for a task ended; no ``answer`` means that its time was up."""
+
+    task_id: str
+    answer: Answer | None
+    ended_at: datetime
+
+
+def _codec(name: str, parameter: str, type_: Any) -> Codec[Any]:
+    try:
+        codec = codec_for(type_)
+        codec.schema()
+    except PydanticUserError as error:
+        raise DefinitionError(
+            f"the {parameter} of human task {name!r} has no JSON form: {str(error).splitlines()[0]}; "
+            "use a type that Pydantic knows"
+        ) from error
+    return codec
+
+
+def _as_json(name: str, value: Any) -> str:
+    try:
+        return to_json(value).decode()
+    except PydanticSerializationError as error:
+        raise SerializationError(f"suggested data of human task {name!r} cannot be stored as JSON: {error}") from error
+
+
+def _reference(file: File) -> dict[str, Any]:
+    """The five fields of a reference, also where a richer kind of file was given."""
+    return {key: getattr(file, key) for key in ("id", "filename", "content_type", "size", "sha256")}
+
+
+def _place_of_caller() -> str:
+    frame = sys._getframe(2)  # noqa: SLF001 - the documented way to know who is calling
+    while frame.f_globals["__name__"] == "typing" and frame.f_back is not None:  # Human[In, Out](...)
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,187 @@
+"""What a rule takes and gives: its two models, as the engine needs them and as an editor shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema, to_jsonable_python
+
+from toolkit.errors import InvalidInput, RuleOutputInvalid
+from toolkit.serialization import field_errors
+
+In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out", bound=BaseModel)
+
+_BOUNDS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+    "multiple_of": "multipleOf",
+}
+
+
+class _NumberSchema(GenerateJsonSchema):
+    """Money is a number to a rule: Pydantic would offer text, which no comparison in a table ever matches."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        number: JsonSchemaValue = {"type": "number"}
+        for bound, keyword in _BOUNDS.items():
+            if (limit := schema.get(bound)) is not None:
+                number[keyword] = float(str(limit))
+        return number
+
+
+class Contract(Generic[In, Out]):
+    """The input and output models of one rule, with everything derived from them, each made once."""
+
+    def __init__(self, rule: str, input_type: type[In], output_type: type[Out]) -> None:
+        self.rule, self.input_type, self.output_type = rule, input_type, output_type
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON Schema of what a graph sees: serialization names, decimals as numbers."""
+        return self.input_type.model_json_schema(schema_generator=_NumberSchema, mode="serialization")
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any]:
+        """The JSON Schema of what a graph must produce."""
+        return self.output_type.model_json_schema(schema_generator=_NumberSchema, mode="validation")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Names this pair of models: a graph checked against another pair must be checked again."""
+        text = json.dumps([self.input_schema, self.output_schema], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def engine_schema(self) -> dict[str, Any]:
+        """The input schema that a compiled graph carries: shapes and formats only, no reference to follow.
+
+        Pydantic has validated the input already. The engine needs the formats, which turn text into dates that
+        compare; a reference would be fetched at evaluation time, over HTTP or from the disk.
+        """
+        return _shape(self.input_schema, self.input_schema.get("$defs", {}))
+
+    @cached_property
+    def _encoder(self) -> Any:
+        import msgspec
+
+        return msgspec.json.Encoder(decimal_format="number", enc_hook=to_jsonable_python)
+
+    @cached_property
+    def _may_hold_special_floats(self) -> bool:
+        # A Decimal field refuses NaN and infinity by itself; a float field takes them, and so does an untyped one.
+        plain = self.input_type.model_json_schema(mode="validation")
+        return any(_is_loose(schema) for schema in _subschemas(plain))
+
+    def encode(self, value: In) -> str:
+        """``value`` as the JSON text that the engine gets. Decimals keep all their digits, as numbers.
+
+        Raises:
+            InvalidInput: a number is not finite; JSON has no word for it.
+        """
+        dumped = value.model_dump(by_alias=True)
+        if self._may_hold_special_floats:
+            _refuse_special_floats(self.rule, dumped, at="")
+        text: bytes = self._encoder.encode(dumped)
+        return text.decode()
+
+    def encode_many(self, values: Iterable[str]) -> str:
+        """Encoded inputs as one loop-mode input."""
+        return '{"items":[' + ",".join(values) + "]}"
+
+    def read(self, result: Any) -> Out:
+        """What the engine gave, as the output model.
+
+        Raises:
+            RuleOutputInvalid: it does not fit; names each field.
+        """
+        try:
+            return self.output_type.model_validate(result, by_alias=True, by_name=True)
+        except ValidationError as error:
+            found = field_errors(error)
+            reason = f"its output does not fit {self.output_type.__qualname__}: " + "; ".join(
+                f"{one['loc'] or 'output'}: {one['msg']}" for one in found[:5]
+            )
+            raise RuleOutputInvalid(self.rule, reason, errors=found) from error
+
+
+def _shape(schema: dict[str, Any], definitions: dict[str, Any], inside: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """``schema`` without references, patterns, limits and required fields; a model within itself is left open."""
+    if reference := schema.get("$ref"):
+        if reference in inside:
+            return {}
+        inside |= {reference}
+    schema = resolve(schema, definitions)
+    shape: dict[str, Any] = {}
+    if isinstance(schema.get("type"), str):
+        shape["type"] = schema["type"]
+    if schema.get("format") in {"date", "date-time"}:
+        shape["format"] = schema["format"]
+    if "properties" in schema:
+        shape["properties"] = {name: _shape(part, definitions, inside) for name, part in schema["properties"].items()}
+    if isinstance(schema.get("items"), dict):
+        shape["items"] = _shape(schema["items"], definitions, inside)
+    for union in ("anyOf", "oneOf"):
+        if union in schema:
+            shape["anyOf"] = [_shape(part, definitions, inside) for part in schema[union]]
+    return shape
+
+
+def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """``schema`` with its own reference, if it is one, followed."""
+    for _ in range(len(definitions) + 1):
+        reference = schema.get("$ref")
+        if reference is None:
+            return schema
+        schema = {**definitions[reference.removeprefix("#/$defs/")], **_without(schema, "$ref")}
+    return _without(schema, "$ref")  # a definition that is nothing but itself
+
+
+def _without(schema: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != key}
+
+
+def _subschemas(schema: Any) -> Iterable[dict[str, Any]]:
+    """Every schema inside ``schema``; the alternatives of a decimal count as one."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _subschemas(part)
+    elif isinstance(schema, dict):
+        if any("pattern" in part for part in schema.get("anyOf", ()) if isinstance(part, dict)):
+            return
+        yield schema
+        for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            yield from _subschemas(schema.get(keyword, []))
+        for keyword in ("items", "additionalProperties"):
+            yield from _subschemas(schema.get(keyword, []))
+        for keyword in ("properties", "$defs"):
+            yield from _subschemas(list(schema.get(keyword, {}).values()))
+
+
+def _is_loose(schema: dict[str, Any]) -> bool:
+    kinds = {"type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"}
+    return (
+        schema.get("type") == "number" or schema.get("additionalProperties") is True or kinds.isdisjoint(schema.keys())
+    )
+
+
+def _refuse_special_floats(rule: str, value: Any, *, at: str) -> None:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_special_floats(rule, part, at=f"{at}.{name}" if at else str(name))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, part in enumerate(value):
+            _refuse_special_floats(rule, part, at=f"{at}.{index}" if at else str(index))
+    elif isinstance(value, (float, Decimal)) and not math.isfinite(value):
+        message = f"rule {rule!r} takes finite numbers only, found {value} in {at!r}"
+        raise InvalidInput(message, errors=[{"loc": at, "msg": "must be a finite number", "type": "finite_number"}])

@@ -1,0 +1,518 @@
+"""The rules of one installation: which there are, their overrides, and what is active right now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
+from toolkit.clock import Clock, SystemClock
+from toolkit.errors import (
+    DefinitionError,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    RuleEvaluationError,
+    RuleGraphInvalid,
+    RuleVersionRefused,
+    StorageError,
+    ToolkitError,
+)
+from toolkit.rules.compilation import Compiled, compile_graph
+from toolkit.rules.decisions import Choice, decide, decide_many
+from toolkit.rules.definitions import Rule
+from toolkit.rules.engine import DecisionEngine, compilers
+from toolkit.rules.graphs import canonical_json, digest, read_document, read_graph
+from toolkit.rules.issues import Findings, Report
+from toolkit.rules.overrides import Override
+from toolkit.rules.sandbox import Sandbox
+from toolkit.rules.trials import dry_run
+from toolkit.rules.validation import validate
+from toolkit.serialization import codec_for
+
+if TYPE_CHECKING:
+    from toolkit.rules.tables import PointerRow, VersionRow
+    from toolkit.rules.versions import Versions
+    from toolkit.storage import Database
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BATCH = 10_000
+MOST_ISSUES = 1_000
+_KEPT_VERSIONS = 200  # compiled versions in memory, beyond those that are active
+_BETWEEN_PAUSES = 500  # inputs that a batch decides before others get a turn
+
+
+class RuleSummary(BaseModel):
+    """A rule and what decides for it now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    description: str | None
+    source: Literal["python", "override"]
+    active_version: int | None
+    on_no_match: Literal["error", "default"]
+    on_error: Literal["raise", "default"]
+    pin: Literal["run", "latest"]
+    changed_by: str | None
+    changed_at: datetime | None
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+
+
+class RuleVersion(BaseModel):
+    """One accepted override. ``graph`` is the text as uploaded, and left out of lists."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    number: int
+    sha256: str
+    note: str | None
+    created_by: str
+    created_at: datetime
+    active: bool
+    fits: bool
+    """Whether it was made for the input and output models that the rule has today."""
+    report: Report
+    created: bool = False
+    """Whether this upload made it; an equal graph gives the version that was there."""
+    graph: str | None = None
+
+
+class Decision(BaseModel):
+    """What an evaluation outside of any run gave."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: dict[str, Any]
+    source: Literal["python", "override"]
+    version: int | None
+    rows: list[str]
+    duration_ms: float
+    fallback: str | None = None
+    """Why the function stepped in for the override, if it did."""
+
+
+class BatchItem(BaseModel):
+    """One result of a batch: an output, or an error with ``type``, ``message`` and ``errors`` (one a field)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+class RuleService:
+    """Keeps the active overrides in memory; a generation in the database says when to look again.
+
+    ``refresh_seconds`` is how late this process may learn of an activation elsewhere.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rules: Iterable[Rule[Any, Any]] = (),
+        *,
+        clock: Clock | None = None,
+        sandbox: Sandbox | None = None,
+        refresh_seconds: float = 1.0,
+    ) -> None:
+        from toolkit.rules.versions import Versions  # SQLAlchemy: not for who only decorates a function
+
+        self.clock: Clock = clock or SystemClock()
+        self.sandbox = sandbox or Sandbox()
+        self.refresh_seconds = refresh_seconds
+        self._versions: Versions = Versions(database, self.clock)
+        self._engine = DecisionEngine()
+        self._rules: dict[str, Rule[Any, Any]] = {}
+        self._pointers: dict[str, PointerRow] = {}
+        self._active: dict[str, Override[Any, Any] | RuleEvaluationError] = {}
+        self._kept: OrderedDict[tuple[str, int], Override[Any, Any]] = OrderedDict()
+        self._refreshing = asyncio.Lock()
+        self._poller: asyncio.Task[None] | None = None
+        for rule in rules:
+            self.register(rule)
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def register(self, rule: Rule[Any, Any]) -> None:
+        """Take in a rule; the same one twice is once.
+
+        Raises:
+            DefinitionError: another rule has the name.
+        """
+        known = self._rules.setdefault(rule.name, rule)
+        if known is not rule:
+            raise DefinitionError(
+                f"two rules are called {rule.name!r}: {known.place} and {rule.place}; give one of them another name="
+            )
+
+    async def open(self) -> None:
+        """Load the active versions and keep them fresh until :meth:`close`."""
+        await self.refresh()
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll(), name="toolkit rules refresh")
+
+    async def close(self) -> None:
+        """Stop refreshing and end the sandbox."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait([self._poller])
+            self._poller = None
+        await asyncio.to_thread(self.sandbox.close)
+
+    async def _poll(self) -> None:
+        while True:
+            await self.clock.sleep(self.refresh_seconds)
+            try:
+                await self.refresh()
+            except (StorageError, OSError) as error:
+                logger.warning(
+                    "The active versions of rules could not be read; the last known ones stay in use",
+                    extra={"event": "rule.refresh_failed", "error": type(error).__name__},
+                )
+
+    async def refresh(self) -> None:
+        """Look which versions are active now: one read of a small table, and more only if one changed."""
+        async with self._refreshing:
+            for name, pointer in (await self._versions.pointers()).items():
+                known = self._pointers.get(name)
+                if name in self._rules and (known is None or known.generation != pointer.generation):
+                    await self._follow(pointer)
+
+    async def _follow(self, pointer: PointerRow) -> None:
+        name, number = pointer.rule, pointer.active_version
+        if number is None:
+            self._active.pop(name, None)
+        else:
+            try:
+                self._active[name] = await self.override(name, number)
+            except RuleEvaluationError as error:
+                self._active[name] = error  # refused at each evaluation, not passed over
+                logger.error(  # noqa: TRY400  # the message says it all
+                    "The active version of a rule cannot be run",
+                    extra={"event": "rule.version_refused", "rule": name, "version": number},
+                )
+        self._pointers[name] = pointer
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    def list_rules(self) -> list[RuleSummary]:
+        """Every rule of this installation, by name."""
+        return [self.get_rule(name) for name in sorted(self._rules)]
+
+    def get_rule(self, name: str) -> RuleSummary:
+        """One rule.
+
+        Raises:
+            NotFound: no rule has the name.
+        """
+        rule, pointer = self._find(name), self._pointers.get(name)
+        number = pointer.active_version if pointer else None
+        is_changed = pointer is not None and pointer.generation > 0
+        return RuleSummary(
+            name=rule.name,
+            description=rule.description,
+            source="python" if number is None else "override",
+            active_version=number,
+            on_no_match=rule.on_no_match,
+            on_error=rule.on_error,
+            pin=rule.pin,
+            changed_by=pointer.changed_by if pointer and is_changed else None,
+            changed_at=pointer.changed_at if pointer and is_changed else None,
+            input_schema=rule.input_schema(),
+            output_schema=rule.output_schema(),
+        )
+
+    def starter_graph(self, name: str) -> dict[str, Any]:
+        """The graph to start an override of the rule from.
+
+        Raises:
+            NotFound: no rule has the name.
+        """
+        return self._find(name).starter_graph()
+
+    def _find(self, name: str) -> Rule[Any, Any]:
+        if name not in self._rules:
+            raise NotFound("rule", name, known=list(self._rules))
+        return self._rules[name]
+
+    # Versions -----------------------------------------------------------------------------------------------------
+
+    async def upload(self, name: str, graph: bytes, *, note: str | None = None) -> RuleVersion:
+        """Check a JDM graph, try it in the sandbox and keep it as a version; nothing is activated.
+
+        Raises:
+            NotFound: no rule has the name.
+            RuleGraphInvalid: with every issue found.
+            ConfigurationError: zen-engine is missing here.
+        """
+        from toolkit.rules.versions import NewVersion
+
+        rule = self._find(name)
+        checked = await asyncio.to_thread(check_upload, rule, graph, self.sandbox)
+        row, is_new = await self._versions.add(
+            NewVersion(
+                rule=name,
+                sha256=checked.sha256,
+                contract_sha256=rule.contract.sha256,
+                graph=checked.text,
+                compiled=checked.compiled.model_dump_json(),
+                report=checked.report.model_dump_json(),
+                note=note,
+            )
+        )
+        logger.info(
+            "A version of a rule was uploaded",
+            extra={"event": "rule.version_uploaded", "rule": name, "version": row.number, "is_new": is_new},
+        )
+        return self._read(row, created=is_new, with_graph=True)
+
+    async def versions(self, name: str) -> list[RuleVersion]:
+        """Every version of the rule, newest first, without graphs.
+
+        Raises:
+            NotFound: no rule has the name.
+        """
+        self._find(name)
+        return [self._read(row) for row in await self._versions.list_versions(name)]
+
+    async def version(self, name: str, number: int) -> RuleVersion:
+        """One version, with its graph.
+
+        Raises:
+            NotFound: no rule has the name, or the rule has no such version.
+        """
+        self._find(name)
+        return self._read(await self._versions.get(name, number), with_graph=True)
+
+    async def activate(self, name: str, number: int, *, reason: str | None = None) -> RuleSummary:
+        """Let version ``number`` decide from the next run on.
+
+        Raises:
+            NotFound: no such rule or version.
+            RuleVersionRefused: it was made for other models; upload it again.
+            Conflict: it is active already.
+        """
+        self._find(name)
+        await self.override(name, number)
+        return await self._moved(await self._versions.point(name, number, kind="activated", reason=reason))
+
+    async def deactivate(self, name: str, *, reason: str | None = None) -> RuleSummary:
+        """Let the function decide again.
+
+        Raises:
+            NotFound: no such rule.
+            Conflict: it decides already.
+        """
+        self._find(name)
+        return await self._moved(await self._versions.point(name, None, kind="deactivated", reason=reason))
+
+    async def rollback(self, name: str, *, reason: str | None = None) -> RuleSummary:
+        """Let decide what decided before the present version was activated: another version, or the function.
+
+        Raises:
+            NotFound: no such rule.
+            Conflict: nothing decided before.
+            RuleVersionRefused: what decided before was made for other models.
+        """
+        self._find(name)
+        return await self._moved(await self._versions.roll_back(name, reason=reason, accept=self._check_version))
+
+    async def _moved(self, pointer: PointerRow) -> RuleSummary:
+        async with self._refreshing:
+            known = self._pointers.get(pointer.rule)
+            if known is None or known.generation < pointer.generation:
+                await self._follow(pointer)
+        logger.info(
+            "What decides for a rule was changed",
+            extra={"event": "rule.changed", "rule": pointer.rule, "version": pointer.active_version},
+        )
+        return self.get_rule(pointer.rule)
+
+    def _read(self, row: VersionRow, *, created: bool = False, with_graph: bool = False) -> RuleVersion:
+        pointer = self._pointers.get(row.rule)
+        return RuleVersion(
+            rule=row.rule,
+            number=row.number,
+            sha256=row.sha256,
+            note=row.note,
+            created_by=row.created_by,
+            created_at=row.created_at,
+            active=pointer is not None and pointer.active_version == row.number,
+            fits=row.contract_sha256 == self._find(row.rule).contract.sha256,
+            report=Report.model_validate_json(row.report),
+            created=created,
+            graph=row.graph if with_graph else None,
+        )
+
+    # Deciding -----------------------------------------------------------------------------------------------------
+
+    def active_version(self, name: str) -> int | None:
+        """The number of the version that decides now, or ``None`` for the function. Asks nobody."""
+        pointer = self._pointers.get(name)
+        return pointer.active_version if pointer else None
+
+    def active(self, name: str) -> Choice[Any, Any]:
+        """What decides now: an override, the reason why it cannot, or ``None`` for the function. Asks nobody."""
+        return self._active.get(name)
+
+    async def override(self, name: str, number: int) -> Override[Any, Any]:
+        """One version, ready to decide; read from the database when it is first asked for.
+
+        Raises:
+            NotFound: the rule has no such version.
+            RuleVersionRefused: it was made for other models than the rule has today.
+        """
+        active = self._active.get(name)
+        if isinstance(active, Override) and active.number == number:
+            return active
+        if (name, number) not in self._kept:
+            self._kept[name, number] = self._build(await self._versions.get(name, number))
+        self._kept.move_to_end((name, number))
+        self._drop_oldest()
+        return self._kept[name, number]
+
+    def _check_version(self, row: VersionRow) -> None:
+        self._build(row)
+
+    def _build(self, row: VersionRow) -> Override[Any, Any]:
+        rule = self._find(row.rule)
+        if row.contract_sha256 != rule.contract.sha256:
+            raise RuleVersionRefused(
+                row.rule,
+                f"version {row.number} was made for other input and output models than the rule has today; upload the "
+                "graph again, so that it is checked against them, and activate the new version",
+            )
+        override = Override(
+            rule.contract,
+            Compiled.model_validate_json(row.compiled),
+            self._engine,
+            number=row.number,
+            sha256=row.sha256,
+        )
+        override.load()
+        return override
+
+    def _drop_oldest(self) -> None:
+        while len(self._kept) > _KEPT_VERSIONS:
+            self._kept.popitem(last=False)
+            in_use = {
+                key
+                for one in (*self._kept.values(), *self._active.values())
+                if isinstance(one, Override)
+                for key in (one.key, one.loop_key)
+            }
+            self._engine.keep(in_use)
+
+    async def evaluate(self, name: str, input_json: str | bytes, *, version: int | None = None) -> Decision:
+        """Decide one input, outside of any run: by what is active, or by ``version``.
+
+        Raises:
+            NotFound: no such rule or version.
+            InvalidInput: the input does not fit.
+            RuleEvaluationError: the override could not decide.
+        """
+        rule = self._find(name)
+        override = self.active(name) if version is None else await self.override(name, version)
+        record: dict[str, Any] = {}
+        output = decide(rule, override, codec_for(rule.input_type).parse_json(input_json), record)
+        return Decision(
+            output=output.model_dump(mode="json", by_alias=True),
+            source=record["source"],
+            version=record.get("version"),
+            rows=record.get("rows", []),
+            duration_ms=record["duration_ms"],
+            fallback=record.get("fallback"),
+        )
+
+    async def evaluate_batch(self, name: str, inputs: Sequence[Any]) -> list[BatchItem]:
+        """Decide up to ``LARGEST_BATCH`` parsed JSON inputs by what is active; a result or an error each, in order.
+
+        Raises:
+            NotFound: no such rule.
+            LimitExceeded: there are more inputs.
+        """
+        rule = self._find(name)
+        if len(inputs) > LARGEST_BATCH:
+            raise LimitExceeded(
+                f"a batch has at most {LARGEST_BATCH:,} inputs, found {len(inputs):,}; send it in parts",
+                limit=LARGEST_BATCH,
+                found=len(inputs),
+            )
+        override = self.active(name)  # once: a batch does not mix versions
+        items: list[BatchItem] = []
+        for start in range(0, len(inputs), _BETWEEN_PAUSES):
+            items += _decide_part(rule, override, inputs[start : start + _BETWEEN_PAUSES])
+            await asyncio.sleep(0)
+        return items
+
+
+def _decide_part(rule: Rule[Any, Any], override: Choice[Any, Any], inputs: Sequence[Any]) -> list[BatchItem]:
+    parsed = [_parse(rule, one) for one in inputs]
+    decided = iter(decide_many(rule, override, [one for one in parsed if not isinstance(one, InvalidInput)], {}))
+    return [_item(one if isinstance(one, InvalidInput) else next(decided)) for one in parsed]
+
+
+def _parse(rule: Rule[Any, Any], value: Any) -> Any:
+    try:
+        return codec_for(rule.input_type).parse_json(to_json(value))
+    except InvalidInput as error:
+        return error
+
+
+def _item(decided: BaseModel | Exception) -> BatchItem:
+    if not isinstance(decided, Exception):
+        return BatchItem(output=decided.model_dump(mode="json", by_alias=True))
+    message = str(decided) if isinstance(decided, ToolkitError) else "the rule's function failed"
+    return BatchItem(
+        error={"type": type(decided).__name__, "message": message, "errors": getattr(decided, "errors", [])}
+    )
+
+
+class Checked(BaseModel):
+    """An upload that passed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    sha256: str
+    compiled: Compiled
+    report: Report
+
+
+def check_upload(rule: Rule[Any, Any], graph: bytes, sandbox: Sandbox) -> Checked:
+    """Everything between an upload and its acceptance. Blocks; call it from a worker thread.
+
+    Raises:
+        RuleGraphInvalid: with every issue found.
+        ConfigurationError: zen-engine is missing here.
+    """
+    findings = Findings()
+    grammar = compilers()
+    document = read_document(graph, findings)
+    read = read_graph(document, findings) if document is not None else None
+    if read is not None:
+        validate(read, rule.contract, grammar, findings)
+    if read is None or findings.has_errors:
+        raise _refused(rule, findings)
+    compiled = compile_graph(read, rule.contract)
+    report = dry_run(read, compiled, rule.contract, sandbox, findings)
+    if findings.has_errors:
+        raise _refused(rule, findings)
+    return Checked(
+        text=graph.decode("utf-8-sig"), sha256=digest(canonical_json(document)), compiled=compiled, report=report
+    )
+
+
+def _refused(rule: Rule[Any, Any], findings: Findings) -> RuleGraphInvalid:
+    worst_first = sorted(findings.issues, key=lambda issue: issue.severity != "error")
+    return RuleGraphInvalid(rule.name, [issue.model_dump() for issue in worst_first[:MOST_ISSUES]])

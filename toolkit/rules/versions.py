@@ -1,0 +1,190 @@
+"""Versions of overrides in the database: what was uploaded, what is active, and how that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import load_only
+from sqlmodel import col, func, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from toolkit.access import current_principal, record_audit
+from toolkit.clock import Clock
+from toolkit.errors import Conflict, NotFound
+from toolkit.ids import new_id
+from toolkit.rules.tables import ActivationRow, PointerRow, VersionRow
+from toolkit.storage import Database
+
+Kind = Literal["activated", "rolled_back", "deactivated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVersion:
+    """What is known of a version before it has a number."""
+
+    rule: str
+    sha256: str
+    contract_sha256: str
+    graph: str
+    compiled: str
+    report: str
+    note: str | None
+
+
+class Versions:
+    """The statements of this room. A pointer and its audit entry change in one transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database, self.clock = database, clock
+
+    async def add(self, new: NewVersion) -> tuple[VersionRow, bool]:
+        """Keep ``new`` under the next number, or find the version with equal content; the flag says which."""
+        async with self.database.session() as session:
+            await self._lock(session, new.rule)
+            found = await self._same(session, new)
+            if found is not None:
+                return found, False
+            last = (await session.exec(select(func.max(VersionRow.number)).where(VersionRow.rule == new.rule))).one()
+            row = VersionRow(
+                id=new_id(),
+                number=(last or 0) + 1,
+                created_by=current_principal().id,
+                created_at=self.clock.now(),
+                **vars(new),
+            )
+            session.add(row)
+            await _audit(session, "rule.version_uploaded", new.rule, self.clock, version=row.number, sha256=new.sha256)
+        return row, True
+
+    async def find_same(self, rule: str, sha256: str, contract_sha256: str) -> VersionRow | None:
+        """The version with this content, if there is one."""
+        async with self.database.session() as session:
+            return await _first(session, rule=rule, sha256=sha256, contract_sha256=contract_sha256)
+
+    async def list_versions(self, rule: str) -> Sequence[VersionRow]:
+        """Every version of ``rule``, newest first, without graphs."""
+        query = (
+            select(VersionRow)
+            .where(VersionRow.rule == rule)
+            .order_by(col(VersionRow.number).desc())
+            .options(
+                load_only(
+                    *(
+                        getattr(VersionRow, name)
+                        for name in VersionRow.model_fields
+                        if name not in {"graph", "compiled"}
+                    )
+                )
+            )
+        )
+        async with self.database.session() as session:
+            return (await session.exec(query)).all()
+
+    async def get(self, rule: str, number: int) -> VersionRow:
+        """One version.
+
+        Raises:
+            NotFound: the rule has no version of this number.
+        """
+        async with self.database.session() as session:
+            found = await _first(session, rule=rule, number=number)
+        if found is None:
+            raise NotFound("version", f"{rule}/{number}")
+        return found
+
+    async def pointers(self) -> dict[str, PointerRow]:
+        """What decides for each rule that ever had a version."""
+        async with self.database.session() as session:
+            return {row.rule: row for row in (await session.exec(select(PointerRow))).all()}
+
+    async def point(self, rule: str, number: int | None, *, kind: Kind, reason: str | None) -> PointerRow:
+        """Let version ``number`` decide, or the function where it is ``None``.
+
+        Raises:
+            Conflict: it decides already.
+        """
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            if pointer.active_version == number:
+                what = "its function" if number is None else f"version {number}"
+                raise Conflict(f"rule {rule!r} is decided by {what} already", rule=rule, version=number)
+            return await self._move(session, pointer, number, pointer.activation_id, kind=kind, reason=reason)
+
+    async def roll_back(self, rule: str, *, reason: str | None, accept: Callable[[VersionRow], None]) -> PointerRow:
+        """Let decide what decided before the present version was activated; again and again, back to the function.
+
+        ``accept`` raises if the version that would decide cannot.
+
+        Raises:
+            Conflict: nothing was activated before.
+        """
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            if pointer.activation_id is None:
+                raise Conflict(f"rule {rule!r} was never changed, so there is nothing to go back to", rule=rule)
+            present = await session.get_one(ActivationRow, pointer.activation_id)
+            if present.previous_id is None and present.version is None:
+                raise Conflict(f"rule {rule!r} is back at its function; nothing decided before", rule=rule)
+            before = await session.get_one(ActivationRow, present.previous_id) if present.previous_id else None
+            number, earlier = (before.version, before.previous_id) if before else (None, None)
+            if number is not None and (version := await _first(session, rule=rule, number=number)) is not None:
+                accept(version)
+            return await self._move(session, pointer, number, earlier, kind="rolled_back", reason=reason)
+
+    async def _move(
+        self,
+        session: AsyncSession,
+        pointer: PointerRow,
+        number: int | None,
+        previous_id: str | None,
+        *,
+        kind: Kind,
+        reason: str | None,
+    ) -> PointerRow:
+        now, who = self.clock.now(), current_principal().id
+        activation = ActivationRow(
+            id=new_id(),
+            rule=pointer.rule,
+            kind=kind,
+            version=number,
+            previous_id=previous_id,
+            reason=reason,
+            created_by=who,
+            created_at=now,
+        )
+        session.add(activation)
+        details = {"version": number, "before": pointer.active_version, "reason": reason}
+        pointer.active_version, pointer.activation_id = number, activation.id
+        pointer.generation += 1
+        pointer.changed_by, pointer.changed_at = who, now
+        session.add(pointer)
+        await _audit(session, f"rule.{kind}", pointer.rule, self.clock, **details)
+        return pointer
+
+    async def _lock(self, session: AsyncSession, rule: str) -> PointerRow:
+        """The pointer of ``rule``, made where there is none, locked to the end of the transaction.
+
+        It is locked by an update that changes nothing: a row lock on PostgreSQL, the turn to write on SQLite. What is
+        read afterwards is what the last holder of the lock committed.
+        """
+        insert = sqlite.insert if self.database.dialect == "sqlite" else postgresql.insert
+        first = {"generation": 0, "changed_by": current_principal().id, "changed_at": self.clock.now()}
+        await session.exec(insert(PointerRow).values(rule=rule, **first).on_conflict_do_nothing())
+        await session.exec(
+            update(PointerRow).where(col(PointerRow.rule) == rule).values(generation=PointerRow.generation)
+        )
+        return (await session.exec(select(PointerRow).where(PointerRow.rule == rule))).one()
+
+    async def _same(self, session: AsyncSession, new: NewVersion) -> VersionRow | None:
+        return await _first(session, rule=new.rule, sha256=new.sha256, contract_sha256=new.contract_sha256)
+
+
+async def _first(session: AsyncSession, **wanted: Any) -> VersionRow | None:
+    return (await session.exec(select(VersionRow).filter_by(**wanted))).first()
+
+
+async def _audit(session: AsyncSession, action: str, rule: str, clock: Clock, **details: Any) -> None:
+    await record_audit(session, action=action, object_kind="rule", object_id=rule, details=details, clock=clock)
