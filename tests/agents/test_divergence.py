@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
 from toolkit.agents import Agent
+from toolkit.agents.agent import _arguments, _reencoded
 from toolkit.agents.fingerprints import differences, digest
 from toolkit.errors import AgentDiverged
 
@@ -64,3 +66,13 @@ def test_a_changed_message_is_named_by_its_place() -> None:
 def test_a_digest_is_the_same_in_every_process() -> None:
     assert digest({"b": {3, 1, 2}, "a": b"bytes"}) == digest({"a": b"bytes", "b": {2, 3, 1}})
     assert digest({"a": b"bytes"}) != digest({"a": b"other"})
+
+
+def test_an_input_whose_type_gained_a_default_is_still_the_same_input() -> None:
+    class Question(BaseModel):
+        text: str
+        is_urgent: bool = False
+
+    recorded = '{"input":{"text":"?"},"files":[]}'
+
+    assert _reencoded(Question, recorded) == _arguments(Question(text="?"), [])

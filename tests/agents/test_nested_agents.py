@@ -6,7 +6,7 @@ import pytest
 
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
-from toolkit.agents import Agent, ModelRegistry
+from toolkit.agents import Agent, ModelRegistry, using_model
 
 PRICED = {"provider": "scripted", "price": {"input_per_million": "1000000", "output_per_million": "0"}}
 
@@ -67,3 +67,18 @@ async def test_a_resumed_agent_adds_what_its_finished_tools_used(
 
     assert resumed == undisturbed
     assert (above.requests, below.requests) == (2, 2)
+
+
+async def test_usage_outside_a_run_includes_the_agents_below_too(registry: ModelRegistry) -> None:
+    script = ScriptedModel([call("ask", topic="tea")], "both")
+    thought = ScriptedModel("thought")
+
+    async def ask(topic: str) -> str:
+        """Ask another agent."""
+        with using_model(thought.model):
+            return (await inner(topic)).output
+
+    with using_model(script.model):
+        result = await Agent("outer", model="outer", tools=[ask])("?")
+
+    assert result.usage.requests == 3

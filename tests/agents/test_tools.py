@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
+from tests.agents.runs import Runs
 from toolkit.agents import (
     Agent,
     ModelRetry,
@@ -17,7 +19,7 @@ from toolkit.agents import (
     tool_idempotency_key,
     using_model,
 )
-from toolkit.errors import DefinitionError, WrongContext
+from toolkit.errors import DefinitionError, SerializationError, WrongContext
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Vendors:
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class Line(BaseModel):
+    total: Decimal
 
 
 class Named(NamedTuple):
@@ -117,14 +123,27 @@ async def test_a_missing_or_wrong_tool_context_is_refused_before_anything_is_ask
         await Agent("find", model="m")("?", tool_context=Named(1))
 
 
-async def test_a_tool_that_wants_another_context_is_refused() -> None:
-    agent = Agent("find", model="m", tools=[with_context.function], tool_context_type=Named)
+def test_a_tool_that_wants_another_context_is_refused_at_definition() -> None:
+    for context_type in (Named, None):
+        with pytest.raises(DefinitionError, match=r"wants ToolContext\[Vendors\]"):
+            Agent("find", model="m", tools=[with_context.function], tool_context_type=context_type)
 
-    with (
-        using_model(calling("with_context", {})),
-        pytest.raises(DefinitionError, match=r"wants ToolContext\[Vendors\]"),
-    ):
-        await agent("?", tool_context=Named(1))
+
+async def test_a_tool_may_return_models_and_numbers() -> None:
+    def lines() -> list[Line]:
+        return [Line(total=Decimal("1.50"))]
+
+    with using_model(calling("lines", {})):
+        assert "1.50" in (await Agent("read", model="m", tools=[lines])("?")).output
+
+
+async def test_a_tool_that_returns_what_cannot_be_stored_is_an_error_that_says_so(runs: Runs) -> None:
+    def connect() -> object:
+        return object()
+
+    runs.registry.register_model_factory("m", lambda settings: calling("connect", {}))
+    with pytest.raises(SerializationError, match="a tool returned what cannot be stored"):
+        await runs.call(Agent("read", model="m", tools=[connect]), "?")
 
 
 def test_tools_have_names_of_their_own() -> None:

@@ -45,7 +45,7 @@ async def test_a_start_is_on_record(call: Caller, installation: Installation) ->
 
 
 async def test_one_key_starts_one_run(call: Caller) -> None:
-    request = {"json": {"input": {"name": "Ada"}}, "headers": {"idempotency-key": "k1"}}
+    request: dict[str, Any] = {"json": {"input": {"name": "Ada"}}, "headers": {"idempotency-key": "k1"}}
 
     answers = await asyncio.gather(*(call("POST", f"{WORKFLOWS}/greet/runs", **request) for _ in range(10)))
 

@@ -77,7 +77,7 @@ async def test_a_new_key_is_shown_once_with_the_entry_that_lets_it_in(tmp_path: 
         ("import nowhere_to_be_found", "main.py", "main.py:1: ModuleNotFoundError: No module named 'nowhere"),
         ("def f():\n    raise KeyError('k')\nf()", "main.py", "main.py:2: KeyError: 'k'"),
         ("def broken(:", "main.py", "SyntaxError"),
-        ("from toolkit.app import Toolkit\na = Toolkit()\nb = Toolkit()", "main.py", "say which: main.py:a"),
+        ("from toolkit import Toolkit\na = Toolkit()\nb = Toolkit()", "main.py", "say which: main.py:a"),
         ("app = 3", "main:app", "'app' in 'main' is a int, expected a Toolkit"),
     ],
 )
@@ -99,7 +99,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 @pytest.fixture
 def application(tmp_path: Path) -> Path:
-    (tmp_path / "main.py").write_text("from toolkit.app import Toolkit\n\napp = Toolkit('Empty')\n", "utf-8")
+    (tmp_path / "main.py").write_text("from toolkit import Toolkit\n\napp = Toolkit('Empty')\n", "utf-8")
     return tmp_path
 
 

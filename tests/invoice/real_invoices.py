@@ -23,10 +23,6 @@ needs_real_invoices = pytest.mark.skipif(
 each_real_invoice = pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in FILES])
 
 
-def in_parts(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
 @dataclass(frozen=True)
 class Stated:
     """What an invoice's XML says, read by the names of its elements alone."""

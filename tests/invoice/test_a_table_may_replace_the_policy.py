@@ -55,6 +55,7 @@ async def test_the_shipped_table_agrees_with_the_code_apart_from_its_limits(sett
         facts(is_credit_note=True),
         facts(is_vendor_known=False),
         facts(has_other_bank_details=True),
+        facts(is_agreed_currency=False),
         facts(is_direct_debit=True),
         facts(amount_due=Decimal(-1)),
         facts(amount_due=Decimal("2500.01")),

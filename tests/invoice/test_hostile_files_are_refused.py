@@ -132,5 +132,14 @@ def test_a_pdf_with_another_kind_of_xml_is_read_from_its_page() -> None:
     assert read_file(with_attachment(b"<packing-list/>")).source is Source.PAGE
 
 
+def test_a_pdf_whose_xml_lacks_a_required_field_goes_to_a_person() -> None:
+    xml = write_cii(FREIGHT).replace(b"<ram:GrandTotalAmount>464.70</ram:GrandTotalAmount>", b"")
+
+    found = read_file(with_attachment(xml))
+
+    assert (found.source, found.invoice, found.fault) == (Source.FACTURX, None, None)
+    assert "BT-112" in found.message
+
+
 def test_every_sample_is_made_by_the_script() -> None:
     assert sorted(MAKERS) == sorted(path.name for path in SAMPLES.iterdir() if path.suffix in {".pdf", ".xml"})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import TypeVar
 
@@ -120,3 +121,15 @@ async def test_the_same_file_sent_again_with_its_key_is_the_same_run(settings: S
 
     assert first.standing.run["id"] == second.standing.run["id"]
     assert first.state == "paid"
+
+
+async def test_of_equal_invoices_sent_at_the_same_time_one_goes_on(settings: Settings) -> None:
+    content = EXPECTED["04-cii.xml"].path.read_bytes()
+
+    async with served(settings) as client:
+        standings = await asyncio.gather(*(client.send_in(f"{copy}.xml", content) for copy in range(6)))
+        payments = await rows(Payment)
+
+    states = sorted(standing.run["result"]["state"] for standing in standings)
+    assert states == ["paid"] + ["rejected"] * 5
+    assert len(payments) == 1

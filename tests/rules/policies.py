@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from toolkit.errors import RuleGraphInvalid
 from toolkit.rules import Report, Rule, Sandbox, rule
-from toolkit.rules.service import Checked, check_upload
+from toolkit.rules.uploads import Checked, check_upload
 
 
 class Claim(BaseModel):

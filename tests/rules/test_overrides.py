@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tests.rules.policies import (
     LIMITS,
@@ -77,14 +77,33 @@ def override_of(graph: dict[str, Any], sandbox: Sandbox, rule: Rule[Any, Any] = 
     return override
 
 
-def test_it_says_which_row_matched_and_leaves_no_trace_of_how(sandbox: Sandbox) -> None:
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+@rule()
+def anything(input: Claim) -> Open:
+    return Open()
+
+
+def test_the_hidden_fields_stay_hidden(sandbox: Sandbox) -> None:
+    override = override_of(
+        chain(table_node([["", "", "true", "'x'"]]), expression_node({"a": "approved"})), sandbox, anything
+    )
+
+    assert override.decide(Claim(total=Decimal(1)))[0].model_extra == {"a": True}
+    (found,) = override.decide_many([Claim(total=Decimal(1))] * 2)[:1]
+    assert isinstance(found, tuple)
+    assert found[0].model_extra == {"a": True}
+
+
+def test_it_says_which_row_matched(sandbox: Sandbox) -> None:
     override = override_of(LIMITS, sandbox)
 
     verdict, rows = override.decide(Claim(total=Decimal("99.99")))
 
     assert verdict == Verdict(approved=True, reason="small")
     assert rows == ["node1/r2"]
-    assert "__row_" not in str(override.engine.evaluate(override.key, "{}")) or not override.compiled.is_traced
 
 
 def test_rows_are_known_through_expressions_and_second_tables(sandbox: Sandbox) -> None:
@@ -336,3 +355,25 @@ def test_the_compiled_graph_decides_as_the_uploaded_one(shape: str, sandbox: San
         except RuleEvaluationError:
             found = None
         assert found == expected
+
+
+def test_numbers_beyond_the_engine_are_errors_of_that_input_alone(sandbox: Sandbox) -> None:
+    override = override_of(chain(expression_node({"approved": "total > 5"})), sandbox)
+    inputs = [Claim(total=Decimal(value)) for value in ("6", "1e30", str(10**40), "1e-40", "4")]
+
+    decided = override.decide_many(inputs)
+
+    assert [one[0].approved if isinstance(one, tuple) else type(one).__name__ for one in decided] == [
+        True,
+        "RuleEvaluationError",
+        "RuleEvaluationError",
+        False,
+        False,
+    ]
+
+
+def test_an_input_without_a_json_form_is_refused(sandbox: Sandbox) -> None:
+    override = override_of(chain(expression_node({"approved": "total > 5"})), sandbox)
+
+    with pytest.raises(InvalidInput, match="no JSON form"):
+        override.decide(Claim.model_construct(total=Decimal(1), vendor="\ud800"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.rules.policies import LIMITS, STRICT, Claim, Verdict, approval, chain, encode, expression_node, table_node
+from tests.workflows.conftest import until_state
 from toolkit.errors import RuleNoMatch
 from toolkit.rules import RuleService, rule
 from toolkit.storage import Database
@@ -110,8 +111,6 @@ class Installation:
         await self.rules.activate(name, version.number)
 
     async def suspended(self, run_id: str) -> None:
-        from tests.workflows.conftest import until_state
-
         await until_state(self.engine, run_id, RunState.SUSPENDED)
 
     async def result(self, run: RunHandle[Any]) -> Any:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
-from tests.rules.policies import chain, check, expression_node, found_in, table_node
-from toolkit.rules import Sandbox
+from tests.rules.policies import Verdict, chain, check, expression_node, found_in, table_node
+from toolkit.rules import Sandbox, rule
 from toolkit.rules.engine import Evaluation, Failure
 from toolkit.rules.sandbox import Probe, Trial
 
@@ -25,7 +26,6 @@ DOUBLING = chain(
 )
 HUGE_LIST = chain(expression_node({"approved": "sum(map([1..1000000000], # * 2)) > 5"}))
 SLOW = chain(expression_node({"x": "map([1..30000], len(filter([1..30000], # > 5)))"}))
-FUNCTION = {"type": "functionNode", "content": {"source": "export const handler = async (i) => { %s }"}}
 
 
 def javascript(body: str) -> dict[str, Any]:
@@ -147,3 +147,29 @@ def test_samples_reach_every_row(sandbox: Sandbox) -> None:
     report = check(chain(table_node(rows)), sandbox).report
 
     assert report.decided >= 20
+
+
+class Coded(BaseModel):
+    code: str = Field(pattern=r"^[A-Z]{3}-\d{4}$")
+
+
+class Exemplary(Coded):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "ABC-1234"}]})
+
+
+@rule
+def coded(input: Coded) -> Verdict:
+    return Verdict(approved=True)
+
+
+@rule
+def exemplary(input: Exemplary) -> Verdict:
+    return Verdict(approved=True)
+
+
+def test_a_model_that_no_guess_fits_gives_its_own_examples(sandbox: Sandbox) -> None:
+    graph = chain(expression_node({"approved": "startsWith(code, 'A')"}))
+
+    assert [issue["code"] for issue in found_in(graph, sandbox, coded)] == ["no_samples"]
+    report = check(graph, sandbox, exemplary).report
+    assert (report.issues, report.samples, report.decided) == ([], 1, 1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from toolkit.agents.attachments import check_files, files_of, read_message
@@ -22,10 +21,10 @@ from toolkit.agents.model_registry import ModelRegistry, current_registry
 from toolkit.agents.prices import price_of
 from toolkit.agents.prompts import Prompt
 from toolkit.agents.results import AgentRunResult, OutputT, Usage, total
-from toolkit.agents.tools import Tool, check_context_type, functions_of, pydantic_tools
+from toolkit.agents.tools import Tool, check_context_type, check_wanted_contexts, functions_of, pydantic_tools
 from toolkit.errors import DefinitionError, InvalidInput, ModelBehaviorError
 from toolkit.files import File
-from toolkit.serialization import Codec, codec_for
+from toolkit.serialization import Codec, codec_for, describe
 from toolkit.workflows import checkpoint, run_step, step_context
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ class Agent(Generic[OutputT, ContextT]):
 
     ``output_type`` is checked by Pydantic; validators of it run again when a run resumes, so they must be pure. A tool
     may run again if the process dies inside it: give :func:`tool_idempotency_key` to what must happen once.
+    Where the code changed under a run and would now ask something else, the run fails (``on_divergence="fail"``).
 
     Raises:
         DefinitionError: a template, a tool or the tool context is declared in a way that cannot work.
@@ -95,8 +95,11 @@ class Agent(Generic[OutputT, ContextT]):
         retries: Retries = Retries(),
         on_divergence: Literal["fail"] = "fail",
     ) -> None:
-        if not name:
-            raise DefinitionError("an agent needs a name; it is part of every key in the journal")
+        if not name or "/" in name or any(character.isspace() for character in name):
+            raise DefinitionError(
+                f"an agent has the name {name!r}; expected one without '/' and without white space, because it is part "
+                "of every path in the journal"
+            )
         if max_turns < 1:
             raise DefinitionError(f"agent {name!r}: max_turns is {max_turns}; an agent needs at least one request")
         self.name, self.model = name, model
@@ -105,6 +108,7 @@ class Agent(Generic[OutputT, ContextT]):
         self.user_prompt = Prompt(user_prompt, place=f"agent {name!r}: user_prompt", input_type=input_type)
         check_context_type(tool_context_type, agent=name)
         self.tools = functions_of(tools, agent=name)
+        check_wanted_contexts(self.tools, agent=name, context_type=tool_context_type)
         self.max_turns, self.retries = max_turns, retries
         self.model_parameters = dict(model_parameters or {})
         self.output_mode, self.on_divergence = output_mode, on_divergence
@@ -137,7 +141,8 @@ class Agent(Generic[OutputT, ContextT]):
             kind="agent",
             body=partial(self._perform, input, tool_context=tool_context, files=sent),
             result=self._result_codec,
-            arguments=to_json({"input": input, "files": list(files)}).decode(),
+            arguments=_arguments(input, files),
+            reencode=partial(_reencoded, type(input)) if isinstance(input, BaseModel) else None,
         )
         spending = current_spending()
         if spending is not None:
@@ -154,7 +159,7 @@ class Agent(Generic[OutputT, ContextT]):
 
     async def _perform(self, input: AgentInput, *, tool_context: Any, files: Sequence[File]) -> AgentRunResult[OutputT]:
         registry, step = current_registry(), step_context()
-        await _load_libraries("toolkit.agents.durability", *registry.libraries(self.model))
+        await registry.load(self.model)
         config = await self._settle_config(registry, input, files)
         call = AgentCall(
             agent=self.name,
@@ -231,6 +236,8 @@ class Agent(Generic[OutputT, ContextT]):
 
         from toolkit.agents.durability import CheckpointDurability
 
+        # Once more: now every annotation can be resolved.
+        check_wanted_contexts(self.tools, agent=self.name, context_type=self.tool_context_type)
         output: Any = self.output_type
         if output is not str:
             output = {"tool": ToolOutput, "native": NativeOutput, "prompted": PromptedOutput}[self.output_mode](output)
@@ -239,7 +246,7 @@ class Agent(Generic[OutputT, ContextT]):
             name=self.name,
             deps_type=self.tool_context_type or object,
             output_type=output,
-            tools=pydantic_tools(self.tools, agent=self.name, context_type=self.tool_context_type),
+            tools=pydantic_tools(self.tools, agent=self.name),
             retries={"tools": self.retries.tools, "output": self.retries.output},
             capabilities=[CheckpointDurability()],
             defer_model_check=True,
@@ -255,19 +262,17 @@ class Agent(Generic[OutputT, ContextT]):
 
     @cached_property
     def _tools_digest(self) -> str:
-        tools = pydantic_tools(self.tools, agent=self.name, context_type=self.tool_context_type)
+        tools = pydantic_tools(self.tools, agent=self.name)
         return digest([(found.name, found.description, found.function_schema.json_schema) for found in tools])
 
     def _check_input(self, input: Any) -> None:
-        if self.input_type is not None and not isinstance(input, self.input_type):
-            raise InvalidInput(
-                f"agent {self.name!r} takes {self.input_type.__qualname__}, not {type(input).__qualname__}"
-            )
+        if self.input_type is not None and not _is_a(self.input_type, input):
+            raise InvalidInput(f"agent {self.name!r} takes {describe(self.input_type)}, not {type(input).__qualname__}")
         items = input if isinstance(input, list | tuple) else [input]
-        wrong = next((item for item in items if not isinstance(item, str | BaseModel)), None)
-        if wrong is not None:
+        wrong = [type(item).__qualname__ for item in items if not isinstance(item, str | BaseModel)]
+        if wrong:
             raise InvalidInput(
-                f"agent {self.name!r} was given {type(wrong).__qualname__}; "
+                f"agent {self.name!r} was given {wrong[0]}; "
                 "its input is text, a Pydantic model, a File or a list of them"
             )
 
@@ -282,15 +287,22 @@ class Agent(Generic[OutputT, ContextT]):
             )
 
 
-_LOADED: set[str] = set()
+def _is_a(type_: Any, value: object) -> bool:
+    """Whether ``value`` is of a class, of one class of a union, or of the class behind ``list[...]``."""
+    origin = get_origin(type_)
+    if origin in (Union, UnionType):
+        return any(_is_a(arm, value) for arm in get_args(type_))
+    return isinstance(value, origin or type_)
 
 
-async def _load_libraries(*modules: str) -> None:
-    """Import what takes seconds in a thread, so that it does not hold up the event loop and its heartbeats."""
-    for module in modules:
-        if module not in _LOADED:
-            await asyncio.to_thread(importlib.import_module, module)
-            _LOADED.add(module)
+def _arguments(input: Any, files: Sequence[Any]) -> str:
+    return to_json({"input": input, "files": list(files)}).decode()
+
+
+def _reencoded(type_: type[BaseModel], recorded: str) -> str:
+    """Recorded arguments as today's type of the input writes them; a field with a default may have joined since."""
+    kept = from_json(recorded)
+    return _arguments(codec_for(type_).decode(to_json(kept["input"])), kept["files"])
 
 
 def _shown(cost: object | None) -> str | None:

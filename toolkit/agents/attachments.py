@@ -6,6 +6,7 @@ JSON, XML, CSV and other text becomes text, because the APIs refuse some of thes
 
 from __future__ import annotations
 
+import codecs
 import mimetypes
 import re
 from collections.abc import Iterable, Sequence
@@ -101,6 +102,8 @@ def _is_text(media_type: str) -> bool:
 
 def _decode(content: bytes) -> str:
     """Text in the encoding that it declares, else UTF-8, else the western European one that never fails."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
     declared = _XML_ENCODING.search(content[:200])
     for encoding in (declared.group(1).decode() if declared else "utf-8-sig", "utf-8-sig"):
         try:

@@ -34,6 +34,8 @@ class AgentCall:
     """Run and path of the agent's step, the same in every attempt; None outside a run, where nothing is recorded."""
     ordinals: Counter[str] = field(default_factory=Counter)
     """How many checkpoints of each name there were, so that names can repeat and keys do not."""
+    messages_seen: int = 0
+    """How many messages the last request had; they are in its fingerprint already."""
     nested: Spending = field(default_factory=Spending)
     """What the agents below its tools used."""
 
@@ -54,18 +56,18 @@ def current_call() -> AgentCall | None:
 
 @contextmanager
 def entered(call: AgentCall) -> Iterator[None]:
-    """Make ``call`` the current one."""
+    """Make ``call`` the current one; agents called inside report to it."""
     token = _CALL.set(call)
     try:
-        yield
+        with collected_spending(call.nested):
+            yield
     finally:
         _CALL.reset(token)
 
 
 @contextmanager
-def collected_spending() -> Iterator[Spending]:
-    """Collect what agents called inside report, apart from every other tool that runs at the same time."""
-    spending = Spending()
+def collected_spending(spending: Spending) -> Iterator[Spending]:
+    """Let agents called inside report to ``spending``; a tool that is recorded has one of its own, to store with it."""
     token = _SPENDING.set(spending)
     try:
         yield spending

@@ -17,10 +17,11 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, cast
 from urllib.parse import quote
 
+import pydantic_ai
 from pydantic_ai import RunContext
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
@@ -39,7 +40,7 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, ModelResolutionContext
-from pydantic_core import to_json
+from pydantic_core import to_jsonable_python
 
 from toolkit.agents.calls import AgentCall, collected_spending, current_call
 from toolkit.agents.failures import translated_request_failure
@@ -48,6 +49,8 @@ from toolkit.agents.prices import price_of
 from toolkit.agents.results import Spending
 from toolkit.errors import AgentDiverged, SerializationError
 from toolkit.workflows import RetryPolicy, checkpoint, step_context
+
+pydantic_ai.BANNER_ENABLED = False  # what a process prints is for its own program to say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,30 +85,17 @@ class CheckpointBackend(CallableOperationBackend[None]):
             return await body()  # pure, or of no consequence: no row for it
         call = _durable_call()
         unit = _unit(call, operation_id, name=name, cache_key=cache_key)
-
-        async def record() -> str:
-            with collected_spending() as spending:
-                value = await _asked(body, call) if isinstance(operation_id, ModelRequestId) else await body()
-            details: dict[str, Any] = {"fingerprint": unit.fingerprint}
-            if isinstance(operation_id, ModelRequestId) and isinstance(value, dict):
-                details |= _priced(value, call)
-            context = step_context()
-            assert context is not None  # a checkpoint's body has one
-            context.details.update(details)
-            return _encode({"value": value, "spending": spending.model_dump(mode="json")})
-
         kept = await checkpoint(
             unit.key,
             kind=unit.kind,
-            body=record,
+            body=partial(_perform, unit, body, call),
             arguments=unit.arguments,
             display_name=unit.display_name,
             retry=unit.retry,
         )
-        if not kept.fresh:
-            found = differences(kept.details.get("fingerprint", {}), unit.fingerprint)
-            if found:
-                raise AgentDiverged(unit.key, found)
+        found = differences(kept.details.get("fingerprint", {}), unit.fingerprint)
+        if found:
+            raise AgentDiverged(unit.key, found)
         row = json.loads(kept.value)
         below = Spending.model_validate(row["spending"])
         call.nested.add(below.usage, below.cost)
@@ -158,11 +148,13 @@ def _durable_call() -> AgentCall:
 
 def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache_key: tuple[object, ...]) -> Unit:
     if isinstance(operation_id, ModelRequestId):
-        request = _request_in(cache_key)
+        messages, settings, parameters = _request_in(cache_key)
+        seen = call.messages_seen if call.messages_seen <= len(messages) else 0  # shortened by a processor of history
+        call.messages_seen = len(messages)
         return Unit(
             key=f"model:{call.occurrence('model')}",
             kind="model_call",
-            fingerprint=fingerprint_of_request(*request),
+            fingerprint=fingerprint_of_request(messages[seen:], settings, parameters),
             display_name=call.model,
             retry=call.retry,
         )
@@ -174,7 +166,7 @@ def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache
             kind="tool_call",
             fingerprint=fingerprint_of_call(tool, arguments),
             display_name=tool,
-            arguments=to_json(arguments, fallback=str).decode(),
+            arguments=_encode(to_jsonable_python(arguments, fallback=str)),
         )
     # Discovery of tools, compaction and whatever a later pydantic-ai adds: by its own name, in order.
     plain = quote(name, safe=":._")
@@ -199,8 +191,20 @@ def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], s
     return tool, arguments, (context.tool_call_id if context is not None else None) or ""
 
 
-async def _asked(body: Callable[[], Awaitable[object]], call: AgentCall) -> object:
-    """The model's answer; a failure in the words of the engine's retry policy."""
+async def _perform(unit: Unit, body: Callable[[], Awaitable[object]], call: AgentCall) -> str:
+    """Carry out a unit inside its checkpoint; returns what is kept, and leaves the fingerprint in the details."""
+    context = step_context()
+    assert context is not None  # a checkpoint's body has one
+    context.details["fingerprint"] = unit.fingerprint
+    with collected_spending(Spending()) as spending:
+        value = await _answer(body, call) if unit.kind == "model_call" else await body()
+    if unit.kind == "model_call":
+        context.details.update(_priced(cast("dict[str, Any]", value), call))
+    return _encode({"value": value, "spending": spending.model_dump(mode="json")})
+
+
+async def _answer(body: Callable[[], Awaitable[object]], call: AgentCall) -> object:
+    """What the model answers; a failure in the words that the engine's retry policy knows."""
     try:
         return await body()
     except Exception as error:
@@ -213,7 +217,7 @@ async def _asked(body: Callable[[], Awaitable[object]], call: AgentCall) -> obje
 def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     """Write the price into the answer, so that it counts the same at every replay, and sum up for the journal."""
     response: ModelResponse = JSON_CODEC.load(ModelResponse, value)
-    cost: Decimal | None = price_of(response, call.registry.price(call.model))
+    cost = price_of(response, call.registry.price(call.model))
     if cost is not None:
         value["usage"]["cost"] = str(cost)
     usage = response.usage
@@ -225,5 +229,5 @@ def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     }
 
 
-def _encode(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=True, separators=(",", ":"))
+def _encode(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -25,7 +25,7 @@ _VOLATILE = frozenset({"timestamp", "run_id", "conversation_id"})  # of messages
 def fingerprint_of_request(
     messages: Sequence[Any], settings: Mapping[str, Any] | None, parameters: Any
 ) -> dict[str, Any]:
-    """Of a model request: one digest each for settings, tools and output, and one a message."""
+    """Of a model request: one digest each for settings, tools and output, and one for each new message."""
     asked = {key: value for key, value in (settings or {}).items() if key not in TRANSPORT_SETTINGS}
     parts = canonical(parameters)
     tools = parts.pop("function_tools", None)

@@ -12,6 +12,8 @@ installation in every process. In this order:
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +57,7 @@ class ModelRegistry:
     def __init__(self, ai_models: Mapping[str, AIModelSettings | Mapping[str, Any]] | None = None) -> None:
         self._settings = {key: _settings(key, entry) for key, entry in (ai_models or {}).items()}
         self._factories: dict[str, ModelFactory] = {}
+        self._loaded: set[str] = set()
         # A client belongs to the loop that opened its connections: shared, it fails with "Event loop is closed".
         self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Model]] = WeakKeyDictionary()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, list[AsyncOpenAI]] = WeakKeyDictionary()
@@ -107,13 +110,21 @@ class ModelRegistry:
         settings = self._settings.get(key)
         return settings.price if settings else None
 
-    def libraries(self, key: str) -> tuple[str, ...]:
-        """Modules that the model of ``key`` is going to import; loading them takes a second."""
-        if _USED_MODEL.get() is not None:
-            return ()
-        settings, factory = self._found(key, wanted_by="a run")
-        is_openai = factory is None and (settings is not None or key.partition(":")[0] in _OPENAI_PREFIXES)
-        return ("pydantic_ai.models.openai",) if is_openai else ()
+    async def load(self, key: str) -> None:
+        """Import what the model of ``key`` needs, in a thread: it takes seconds, and heartbeats must not wait."""
+        wanted = "" if _USED_MODEL.get() is not None else key
+        if wanted not in self._loaded:
+            await asyncio.to_thread(self._load, wanted)
+            self._loaded.add(wanted)
+
+    def _load(self, key: str) -> None:
+        importlib.import_module("toolkit.agents.durability")
+        if not key or self._found(key, wanted_by="a run")[1] is not None:
+            return
+        self._make(key)  # thrown away: its first making reads the price list and loads the provider
+        if "openai" in sys.modules:  # which loads these at the first request otherwise
+            importlib.import_module("openai.resources.chat.completions")
+            importlib.import_module("openai.resources.responses")
 
     async def close(self) -> None:
         """Close the clients of the running event loop."""
@@ -195,7 +206,7 @@ class ModelRegistry:
     def _remember(self, client: AsyncOpenAI) -> None:
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # made by check(), which runs before any loop and throws the model away
+        except RuntimeError:  # made outside a loop, to look or to load; nobody asks it anything
             return
         self._clients.setdefault(loop, []).append(client)
 

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, cast, get_args, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -131,13 +143,37 @@ def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:
     )
 
 
-def pydantic_tools(
-    functions: Sequence[Callable[..., Any]], *, agent: str, context_type: type[Any] | None
-) -> list[PydanticTool[Any]]:
+def check_wanted_contexts(
+    functions: Iterable[Callable[..., Any]], *, agent: str, context_type: type[Any] | None
+) -> None:
+    """Find a tool whose ``ToolContext[...]`` is not the agent's; what no annotation resolves to yet is let pass.
+
+    Raises:
+        DefinitionError: there is one.
+    """
+    library = sys.modules.get("pydantic_ai")
+    if library is None:  # then no annotation can mean its RunContext
+        return
+    for function in functions:
+        try:
+            hints = get_type_hints(function)
+        except NameError:
+            continue
+        first = hints.get(next(iter(inspect.signature(function).parameters), ""))
+        wanted = get_args(first)[0] if get_origin(first) is library.RunContext else Any
+        if wanted is Any or (context_type is not None and issubclass(context_type, wanted)):
+            continue
+        has = "has no tool_context_type" if context_type is None else f"has {context_type.__qualname__}"
+        raise DefinitionError(
+            f"agent {agent!r}: tool {function.__name__!r} wants ToolContext[{wanted.__qualname__}], and the agent {has}"
+        )
+
+
+def pydantic_tools(functions: Sequence[Callable[..., Any]], *, agent: str) -> list[PydanticTool[Any]]:
     """The tools as pydantic-ai wants them.
 
     Raises:
-        DefinitionError: a tool wants another context than the agent has, or its parameters have no JSON schema.
+        DefinitionError: the parameters of one have no JSON schema, or their annotations cannot be resolved.
     """
     from pydantic import PydanticUserError
     from pydantic_ai import Tool as PydanticTool
@@ -146,22 +182,7 @@ def pydantic_tools(
     made: list[PydanticTool[Any]] = []
     for function in functions:
         try:
-            found = PydanticTool(function)
+            made.append(PydanticTool(function))
         except (UserError, PydanticUserError, NameError) as error:
             raise DefinitionError(f"agent {agent!r}: tool {function.__name__!r} cannot be offered: {error}") from error
-        if found.takes_ctx:
-            _check_wanted_context(function, agent=agent, context_type=context_type)
-        made.append(found)
     return made
-
-
-def _check_wanted_context(function: Callable[..., Any], *, agent: str, context_type: type[Any] | None) -> None:
-    first = next(iter(inspect.signature(function).parameters))
-    wanted = next(iter(get_args(get_type_hints(function).get(first))), Any)
-    if not isinstance(wanted, type) or wanted is object:
-        return
-    if context_type is None or not issubclass(context_type, wanted):
-        has = "has no tool_context_type" if context_type is None else f"has {context_type.__qualname__}"
-        raise DefinitionError(
-            f"agent {agent!r}: tool {function.__name__!r} wants ToolContext[{wanted.__qualname__}], and the agent {has}"
-        )

@@ -20,7 +20,7 @@ from toolkit.telemetry import configure_logging
 if TYPE_CHECKING:
     import uvicorn
 
-    from toolkit import Toolkit
+    from toolkit.app import Toolkit
     from toolkit.config import Environment
 
 logger = logging.getLogger(__name__)

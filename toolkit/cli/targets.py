@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from toolkit.errors import ConfigurationError, ToolkitError
 
 if TYPE_CHECKING:
-    from toolkit import Toolkit
+    from toolkit.app import Toolkit
 
 
 def load_application(target: str) -> Toolkit:
@@ -24,7 +24,7 @@ def load_application(target: str) -> Toolkit:
     Raises:
         ConfigurationError: there is no such file, module or application, or importing it fails.
     """
-    from toolkit import Toolkit
+    from toolkit.app import Toolkit
 
     place, _, name = target.partition(":")
     module = _load(place)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pydantic import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_json
+from typing_extensions import TypeVar
 
 from toolkit.errors import DefinitionError, SerializationError, TaskCancelled, TaskExpired
 from toolkit.human.answers import Answer
@@ -21,8 +22,10 @@ from toolkit.serialization import Codec, codec_for
 if TYPE_CHECKING:
     from toolkit.files import File
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+In = TypeVar("In", default=Any)
+Out = TypeVar("Out", default=Any)
+
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Timeout:
 class TaskResult(Generic[Out]):
     """What a task brought: the output, and who gave it when.
 
-    ``completed_by`` is ``None`` where the outcome is ``"timed_out"``; ``completed_at`` is then the moment it was due.
+    ``completed_by`` is ``None`` where the outcome is ``"timed_out"``; ``completed_at`` is then the moment it expired.
     """
 
     output: Out
@@ -73,7 +76,8 @@ class Human(Generic[In, Out]):
     keep others from answering.
 
     Raises:
-        DefinitionError: the name is empty, a type has no JSON Schema, or the value of the timeout does not fit.
+        DefinitionError: the name cannot stand in a path, the title is empty, a type has no JSON Schema, or the value of
+            the timeout does not fit.
     """
 
     def __init__(
@@ -87,8 +91,15 @@ class Human(Generic[In, Out]):
         timeout: Timeout | timedelta | None = None,
         assign_to: str | None = None,
     ) -> None:
-        if not name.strip() or not title.strip():
-            raise DefinitionError(f"a human task needs a name and a title, found {name!r} and {title!r}")
+        if not name or len(name) > _LONGEST_NAME or "/" in name or any(character.isspace() for character in name):
+            raise DefinitionError(
+                f"a human task has the name {name!r}; expected 1 to {_LONGEST_NAME} characters without '/' and without "
+                "white space, because it stands in paths"
+            )
+        if not title.strip():
+            raise DefinitionError(
+                f"human task {name!r} has no title; expected what the person is to do, in a few words"
+            )
         self.name = name
         self.title = title
         self.description = description

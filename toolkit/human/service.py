@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic_core import from_json
-from sqlalchemy import Select, update
+from sqlalchemy import update
 from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
@@ -20,7 +20,6 @@ from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import TaskRow
 from toolkit.human.tasks import Task, TaskDetail
 from toolkit.workflows import resolve_wait
-from toolkit.workflows.tables import WaitRow
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -126,7 +125,7 @@ class TaskService:
             reason=reason or "",
         )
         async with self._database.session() as session:
-            is_first = await _resolve(session, row, answer)
+            is_first = await resolve_wait(session, wait_id=row.id, payload_json=answer.encode())
             if is_first:
                 await self._settle(session, row, state, answer, output)
         if not is_first:
@@ -168,9 +167,8 @@ class TaskService:
         )
 
     async def _read(self, task_id: str) -> TaskRow:
-        query: Select[Any] = select(TaskRow).where(col(TaskRow.id) == task_id)
         async with self._database.session() as session:
-            row = (await session.exec(query)).first()
+            row = await session.get(TaskRow, task_id)
         if row is None:
             raise NotFound("task", task_id)
         return row
@@ -187,13 +185,6 @@ class TaskService:
             output_schema=None if human is None else human.output_schema(),
             is_form_changed=human is None or human.output_schema_digest != row.output_schema_digest,
         )
-
-
-async def _resolve(session: AsyncSession, row: TaskRow, answer: Answer) -> bool:
-    """End the wait for ``row`` with ``answer``; false when it has ended already."""
-    found = await session.exec(select(WaitRow.id).where(WaitRow.run_id == row.run_id, WaitRow.reference == row.id))
-    wait_id = found.first()
-    return wait_id is not None and await resolve_wait(session, wait_id=wait_id, payload_json=answer.encode())
 
 
 def _task(row: TaskRow) -> Task:

@@ -11,7 +11,10 @@ from toolkit.storage import Table, UtcDateTime
 
 
 class TaskRow(Table, table=True):
-    """A question that is, or was, open to a person. JSON payloads are text and never read by a list."""
+    """A question that is, or was, open to a person; its id is that of the wait it answers.
+
+    JSON payloads are text and never read by a list.
+    """
 
     __tablename__ = "toolkit_task"
     __table_args__ = (

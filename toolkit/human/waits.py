@@ -42,6 +42,7 @@ async def ask(question: Question) -> Reply:
         event_key=_KEY_PREFIX + task_id,
         deadline_at=due_at,
         reference=task_id,
+        wait_id=task_id,  # one question, one wait, one id
         arguments=question.input,
         display_name=question.human.title,
         attached=[_row(question, run, task_id=task_id, asked_at=asked_at, due_at=due_at)],

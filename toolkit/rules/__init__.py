@@ -9,7 +9,8 @@ from toolkit.rules.definitions import Rule, rule
 if TYPE_CHECKING:
     from toolkit.rules.issues import Issue, Report
     from toolkit.rules.sandbox import Sandbox
-    from toolkit.rules.service import BatchItem, Decision, RuleService, RuleSummary, RuleVersion
+    from toolkit.rules.service import RuleService
+    from toolkit.rules.summaries import BatchItem, Decision, RuleSummary, RuleVersion
 
 __all__ = [
     "BatchItem",
@@ -25,13 +26,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BatchItem": "service",
-    "Decision": "service",
+    "BatchItem": "summaries",
+    "Decision": "summaries",
     "Issue": "issues",
     "Report": "issues",
     "RuleService": "service",
-    "RuleSummary": "service",
-    "RuleVersion": "service",
+    "RuleSummary": "summaries",
+    "RuleVersion": "summaries",
     "Sandbox": "sandbox",
 }
 

@@ -51,4 +51,5 @@ def restore_all(kept: Sequence[Any]) -> list[Any]:
 def batch_codec(output_type: type[BaseModel]) -> Codec[Any]:
     """The codec of a batch with outputs of ``output_type``."""
     fields = {"output": output_type, "error": KeptError}
-    return codec_for(list[TypedDict("Kept", fields, total=False)])  # type: ignore[operator]
+    kept: Any = TypedDict("Kept", fields, total=False)  # type: ignore[misc]  # made for one output type
+    return codec_for(list[kept])

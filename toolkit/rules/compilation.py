@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,11 @@ class MarkedTable(BaseModel):
     mark: str | None
     rows: list[str]
 
+    @cached_property
+    def labels(self) -> list[str]:
+        """What a record calls the rows: the table's name and the row's id."""
+        return [f"{self.name}/{row}" for row in self.rows]
+
 
 class Compiled(BaseModel):
     """A graph as the engine gets it. ``loop`` decides many inputs in one call, where the graph allows that."""
@@ -53,10 +59,6 @@ class Compiled(BaseModel):
     @property
     def sha256(self) -> str:
         return digest(self.graph)
-
-    def strip(self, result: dict[str, Any]) -> list[int]:
-        """Take the hidden fields out of ``result`` and return them: the row of each table, -1 for none."""
-        return [result.pop(table.mark, -1) for table in self.tables if table.mark is not None]
 
 
 def compile_graph(graph: Graph, contract: Contract[Any, Any]) -> Compiled:
@@ -90,7 +92,7 @@ def compile_graph(graph: Graph, contract: Contract[Any, Any]) -> Compiled:
 
 
 def _uses_nodes(graph: Graph) -> bool:
-    return any(read_expression(text).uses_nodes for node in graph.nodes for text in texts_of(node))
+    return any("$nodes" in text and read_expression(text).uses_nodes for node in graph.nodes for text in texts_of(node))
 
 
 def texts_of(node: Node) -> list[str]:

@@ -40,6 +40,13 @@ class _NumberSchema(GenerateJsonSchema):
         return number
 
 
+class _FloatSchema(GenerateJsonSchema):
+    """Where every ``number`` may be NaN or infinite: a decimal refuses both unless it is told to take them."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        return {"type": "number" if schema.get("allow_inf_nan") else "string"}
+
+
 class Contract(Generic[In, Out]):
     """The input and output models of one rule, with everything derived from them, each made once."""
 
@@ -79,20 +86,22 @@ class Contract(Generic[In, Out]):
 
     @cached_property
     def _may_hold_special_floats(self) -> bool:
-        # A Decimal field refuses NaN and infinity by itself; a float field takes them, and so does an untyped one.
-        plain = self.input_type.model_json_schema(mode="validation")
+        plain = self.input_type.model_json_schema(schema_generator=_FloatSchema, mode="serialization")
         return any(_is_loose(schema) for schema in _subschemas(plain))
 
     def encode(self, value: In) -> str:
         """``value`` as the JSON text that the engine gets. Decimals keep all their digits, as numbers.
 
         Raises:
-            InvalidInput: a number is not finite; JSON has no word for it.
+            InvalidInput: a value has no JSON form, or is a number that is not finite.
         """
-        dumped = value.model_dump(by_alias=True)
+        try:
+            dumped = value.model_dump(by_alias=True)
+            text: bytes = self._encoder.encode(dumped)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidInput(f"the input of rule {self.rule!r} has no JSON form: {error}") from error
         if self._may_hold_special_floats:
             _refuse_special_floats(self.rule, dumped, at="")
-        text: bytes = self._encoder.encode(dumped)
         return text.decode()
 
     def encode_many(self, values: Iterable[str]) -> str:
@@ -152,13 +161,11 @@ def _without(schema: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _subschemas(schema: Any) -> Iterable[dict[str, Any]]:
-    """Every schema inside ``schema``; the alternatives of a decimal count as one."""
+    """``schema`` and every schema inside it."""
     if isinstance(schema, list):
         for part in schema:
             yield from _subschemas(part)
     elif isinstance(schema, dict):
-        if any("pattern" in part for part in schema.get("anyOf", ()) if isinstance(part, dict)):
-            return
         yield schema
         for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
             yield from _subschemas(schema.get(keyword, []))

@@ -33,7 +33,8 @@ def decide(rule: Rule[In, Out], override: Choice[In, Out], input: In, record: di
             if isinstance(override, RuleEvaluationError):
                 raise override.with_traceback(None)  # one error, raised again and again
             record |= override.record
-            output, record["rows"] = override.decide(input)
+            output, rows = override.decide(input)
+            record["rows"] = rows[:MOST_ROWS_RECORDED]
         except RuleEvaluationError as error:
             if not _steps_in(rule, error):
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
@@ -65,13 +65,16 @@ class Rule(Generic[In, Out]):
         """What the plain function says, whatever is active."""
         return self._function(input)
 
-    async def __call__(self, input: In) -> Out:
+    def __call__(self, input: In) -> Coroutine[None, None, Out]:
         """Decide ``input``. In a run, what was decided is kept, and so is which version decided.
 
         Raises:
             InvalidInput: the input is no instance of the input model.
             RuleEvaluationError: an override could not decide, and the function does not step in.
         """
+        return self._call(input)
+
+    async def _call(self, input: In) -> Out:
         self._check(input)
 
         async def body() -> Out:
@@ -165,6 +168,8 @@ class Rule(Generic[In, Out]):
         service, run = _service(), current_run()
         if run is None or self.pin == "latest":
             return service.active(self.name) if service is not None else None
+        for details in run.recorded_details(kind="rule", name=self.name):
+            self._adopt(details)  # a sibling branch may have chosen before this one is performed again
         if self._memory_key not in run.memory:
             run.memory[self._memory_key] = service.active_version(self.name) if service is not None else None
         number = typing.cast("int | None", run.memory[self._memory_key])

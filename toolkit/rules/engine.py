@@ -102,23 +102,28 @@ def matched_rows(compiled: Compiled, evaluation: Evaluation) -> tuple[list[str],
     Takes the hidden fields out of the result.
     """
     rows: list[str] = []
-    unmatched: str | None = None
     if compiled.is_traced:
+        return _traced_rows(compiled, evaluation.trace or {})
+    if isinstance(evaluation.result, dict):
         for table in compiled.tables:
-            traced = (evaluation.trace or {}).get(table.node)
-            if traced is None:
-                continue  # the way led past this table
-            hits = traced["traceData"] if isinstance(traced["traceData"], list) else [traced["traceData"]]
-            rows += [f"{table.name}/{row_id}" for row_id in _hit_ids(hits)]
-            if table.hit_policy == "first" and any(hit is None for hit in hits):
-                unmatched = unmatched or table.name
-        return rows, unmatched
-    marks = compiled.strip(evaluation.result) if isinstance(evaluation.result, dict) else []
-    for table, number in zip(compiled.tables, marks, strict=False):
-        if number < 0:
+            number = evaluation.result.pop(table.mark, -1)
+            if number < 0:
+                return rows, table.name
+            rows.append(table.labels[number])
+    return rows, None
+
+
+def _traced_rows(compiled: Compiled, trace: dict[str, Any]) -> tuple[list[str], str | None]:
+    rows: list[str] = []
+    unmatched: str | None = None
+    for table in compiled.tables:
+        traced = trace.get(table.node)
+        if traced is None:
+            continue  # the way led past this table
+        hits = traced["traceData"] if isinstance(traced["traceData"], list) else [traced["traceData"]]
+        rows += [f"{table.name}/{row_id}" for row_id in _hit_ids(hits)]
+        if table.hit_policy == "first" and any(hit is None for hit in hits):
             unmatched = unmatched or table.name
-        else:
-            rows.append(f"{table.name}/{table.rows[number]}")
     return rows, unmatched
 
 
@@ -169,7 +174,7 @@ class DecisionEngine:
         """
         try:
             response = self._engine.evaluate(key, context, {"trace": True} if with_trace else None)
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001  # native code: RuntimeError, TypeError and bare Exception were seen
             return read_failure(str(error))
         except BaseException as error:
             # A panic of the native code derives from BaseException; like any other failure it concerns one evaluation.

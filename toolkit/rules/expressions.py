@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal, TypeAlias
@@ -52,6 +52,10 @@ class Test:
 
     operator: str
     value: Literals
+
+
+Alternatives: TypeAlias = list[list[Test]]
+"""What a cell asks for: any of these, and of one of these every test."""
 
 
 @dataclass(slots=True)
@@ -205,14 +209,14 @@ def read_literal(text: str) -> tuple[Literals] | None:
     return _literal(tokenize(text))
 
 
-def read_tests(text: str) -> list[list[Test]] | None:
+def read_tests(text: str) -> Alternatives | None:
     """A cell as alternatives of tests that must hold together; nothing where it is more than literals.
 
     ``> 5 and <= 10, 20`` is ``[[> 5, <= 10], [== 20]]``; a range is two tests, a list is one alternative a member.
     """
-    alternatives: list[list[Test]] = []
+    alternatives: Alternatives = []
     for alternative in _split(tokenize(text), {",", "or"}):
-        together: list[list[Test]] = [[]]
+        together: Alternatives = [[]]
         for part in _split(alternative, {"and"}):
             tests = _tests(part)
             if tests is None:
@@ -238,7 +242,7 @@ def read_comparisons(text: str) -> list[tuple[tuple[str, ...], Test]]:
     return found
 
 
-def _tests(tokens: Sequence[Token]) -> list[list[Test]] | None:
+def _tests(tokens: Sequence[Token]) -> Alternatives | None:
     if not tokens:
         return None
     if tokens[0].text in _COMPARING and tokens[0].kind == "operator":
@@ -300,10 +304,3 @@ def _literal(tokens: Sequence[Token]) -> tuple[Literals] | None:
     if token.kind == "name" and token.text in {"true", "false", "null"}:
         return ({"true": True, "false": False, "null": None}[token.text],)
     return None
-
-
-def values_in(tests: Sequence[Sequence[Test]]) -> Iterator[Literals]:
-    """Every literal that the tests of a cell compare with."""
-    for together in tests:
-        for test in together:
-            yield test.value

@@ -90,7 +90,7 @@ class Override(Generic[In, Out]):
             return error
 
     def _read_item(self, item: Any) -> tuple[Out, list[str]] | ToolkitError:
-        if isinstance(item, dict):  # a single call leaves nulls out at the top; a loop keeps them
+        if isinstance(item, dict) and None in item.values():  # a single call leaves nulls out; a loop keeps them
             item = {name: value for name, value in item.items() if value is not None}
         try:
             return read_evaluation(self.contract, self.compiled, Evaluation(item))

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
 from toolkit.errors import InvalidInput
 from toolkit.rules.compilation import texts_of
 from toolkit.rules.contract import Contract, resolve
-from toolkit.rules.expressions import Literals, Test, read_comparisons, read_tests, values_in
+from toolkit.rules.expressions import Alternatives, Literals, Test, read_comparisons, read_tests
 from toolkit.rules.graphs import DecisionTable, Graph, Node
 
 MOST_SAMPLES = 200
+
+# Each text with the field that it is compared with, or none where it is a whole expression.
+_Place: TypeAlias = list[tuple[str | None, str]]
+_Compared: TypeAlias = Sequence[Sequence[tuple[tuple[str, ...], Alternatives]]]
 
 _FORMATS: dict[str, Any] = {
     "date": "2026-01-15",
@@ -51,62 +55,54 @@ def make_samples(graph: Graph, contract: Contract[Any, Any]) -> list[BaseModel]:
 def _candidates(graph: Graph, plain: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[Any]:
     yield plain
     yield from schema.get("examples", [])
-    yield from _matching_rows(graph, plain)
-    yield from _around_constants(graph, plain)
+    places = [place for node in graph.nodes for place in _places(node)]
+    compared = [_comparisons(place) for place in places[:: max(1, len(places) // (MOST_SAMPLES // 2))]]
+    yield from _matching(compared, plain)
+    yield from _around_constants(compared, plain)
     for name, part in resolve(schema, definitions).get("properties", {}).items():
         for value in _alternatives(part, definitions):
             yield {**plain, name: value}
 
 
-def _matching_rows(graph: Graph, plain: Any) -> Iterator[Any]:
-    """A sample for every row, condition and expression, with whatever it compares set so that the comparison holds."""
-    wishes = [wish for node in graph.nodes for wish in _wishes(node) if wish]
-    step = max(1, len(wishes) // (MOST_SAMPLES // 2))  # of a long table, rows from all over
-    for wish in wishes[::step]:
+def _places(node: Node) -> Iterator[_Place]:
+    """What is compared together: the cells of each row, or one condition or expression."""
+    if isinstance(node.content, DecisionTable):
+        columns = node.content.inputs
+        for row in node.content.rows:
+            yield [(column.field, row.cells[column.id]) for column in columns if column.id in row.cells]
+    else:
+        for text in texts_of(node):
+            yield [(None, text)]
+
+
+def _comparisons(place: _Place) -> list[tuple[tuple[str, ...], Alternatives]]:
+    found: list[tuple[tuple[str, ...], Alternatives]] = []
+    for field, text in place:
+        if field is None:
+            found += [(path, [[test]]) for path, test in read_comparisons(text)]
+        elif tests := read_tests(text):
+            found.append((tuple(field.split(".")), tests))
+    return found
+
+
+def _matching(compared: _Compared, plain: Any) -> Iterator[Any]:
+    """For each place a sample in which whatever it compares is set so that the comparison holds."""
+    for comparisons in filter(None, compared):
         sample = plain
-        for path, value in wish:
-            sample = _with(sample, path, value)
+        for path, tests in comparisons:
+            sample = _with(sample, path, _satisfying(tests[0]))
         yield sample
 
 
-def _wishes(node: Node) -> Iterator[list[tuple[Sequence[str], Literals]]]:
-    if not isinstance(node.content, DecisionTable):
-        for text in texts_of(node):
-            yield [(path, _satisfying([test])) for path, test in read_comparisons(text)]
-        return
-    for row in node.content.rows:
-        wish: list[tuple[Sequence[str], Literals]] = []
-        for column in node.content.inputs:
-            text = row.cells.get(column.id, "")
-            if column.field is None:
-                wish += [(path, _satisfying([test])) for path, test in read_comparisons(text)]
-            elif tests := read_tests(text):
-                wish.append((column.field.split("."), _satisfying(tests[0])))
-        yield wish
-
-
-def _around_constants(graph: Graph, plain: Any) -> Iterator[Any]:
+def _around_constants(compared: _Compared, plain: Any) -> Iterator[Any]:
     constants: dict[tuple[str, ...], dict[Literals, None]] = {}
-    for node in graph.nodes:
-        for path, value in _constants(node):
-            constants.setdefault(path, {})[value] = None
+    for comparisons in compared:
+        for path, tests in comparisons:
+            constants.setdefault(path, {}).update(dict.fromkeys(test.value for together in tests for test in together))
     for path, values in constants.items():
         for value in values:
-            around = (value - 1, value, value + 1) if isinstance(value, Decimal) else (value,)
-            for one in around:
+            for one in (value - 1, value, value + 1) if isinstance(value, Decimal) else (value,):
                 yield _with(plain, path, one)
-
-
-def _constants(node: Node) -> Iterator[tuple[tuple[str, ...], Literals]]:
-    if isinstance(node.content, DecisionTable):
-        for column in node.content.inputs:
-            for row in node.content.rows:
-                if column.field is not None and column.id in row.cells:
-                    for value in values_in(read_tests(row.cells[column.id]) or []):
-                        yield tuple(column.field.split(".")), value
-    for text in texts_of(node):
-        for path, test in read_comparisons(text):
-            yield path, test.value
 
 
 def _satisfying(together: Sequence[Test]) -> Literals:

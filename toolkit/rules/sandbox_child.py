@@ -107,12 +107,12 @@ def _load(zen: Any, graph: str) -> Any:
 def _evaluate(zen: Any, engine: Any, context: str, *, with_trace: bool) -> dict[str, Any]:
     try:
         response = engine.evaluate("graph", context, {"trace": with_trace})
-    except RuntimeError as error:
-        return {"error": _first_line(error)}
     except BaseException as error:
-        if not _is_panic(error):
+        if _is_panic(error):
+            return {"error": "the engine failed within itself"}
+        if not isinstance(error, Exception):
             raise
-        return {"error": "the engine failed within itself"}
+        return {"error": _first_line(error)}
     return {"result": response["result"], "trace": response.get("trace")}
 
 

@@ -6,34 +6,32 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import (
+    ConfigurationError,
     DefinitionError,
     InvalidInput,
     LimitExceeded,
     NotFound,
     RuleEvaluationError,
-    RuleGraphInvalid,
     RuleVersionRefused,
     StorageError,
     ToolkitError,
 )
-from toolkit.rules.compilation import Compiled, compile_graph
+from toolkit.rules.compilation import Compiled
 from toolkit.rules.decisions import Choice, decide, decide_many
 from toolkit.rules.definitions import Rule
-from toolkit.rules.engine import DecisionEngine, compilers
-from toolkit.rules.graphs import canonical_json, digest, read_document, read_graph
-from toolkit.rules.issues import Findings, Report
+from toolkit.rules.engine import DecisionEngine
+from toolkit.rules.issues import Report
 from toolkit.rules.overrides import Override
 from toolkit.rules.sandbox import Sandbox
-from toolkit.rules.trials import dry_run
-from toolkit.rules.validation import validate
+from toolkit.rules.summaries import BatchItem, Decision, RuleSummary, RuleVersion
+from toolkit.rules.uploads import check_upload
 from toolkit.serialization import codec_for
 
 if TYPE_CHECKING:
@@ -44,70 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 10_000
-MOST_ISSUES = 1_000
 _KEPT_VERSIONS = 200  # compiled versions in memory, beyond those that are active
 _BETWEEN_PAUSES = 500  # inputs that a batch decides before others get a turn
-
-
-class RuleSummary(BaseModel):
-    """A rule and what decides for it now."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    description: str | None
-    source: Literal["python", "override"]
-    active_version: int | None
-    on_no_match: Literal["error", "default"]
-    on_error: Literal["raise", "default"]
-    pin: Literal["run", "latest"]
-    changed_by: str | None
-    changed_at: datetime | None
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any]
-
-
-class RuleVersion(BaseModel):
-    """One accepted override. ``graph`` is the text as uploaded, and left out of lists."""
-
-    model_config = ConfigDict(frozen=True)
-
-    rule: str
-    number: int
-    sha256: str
-    note: str | None
-    created_by: str
-    created_at: datetime
-    active: bool
-    fits: bool
-    """Whether it was made for the input and output models that the rule has today."""
-    report: Report
-    created: bool = False
-    """Whether this upload made it; an equal graph gives the version that was there."""
-    graph: str | None = None
-
-
-class Decision(BaseModel):
-    """What an evaluation outside of any run gave."""
-
-    model_config = ConfigDict(frozen=True)
-
-    output: dict[str, Any]
-    source: Literal["python", "override"]
-    version: int | None
-    rows: list[str]
-    duration_ms: float
-    fallback: str | None = None
-    """Why the function stepped in for the override, if it did."""
-
-
-class BatchItem(BaseModel):
-    """One result of a batch: an output, or an error with ``type``, ``message`` and ``errors`` (one a field)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    output: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
 
 
 class RuleService:
@@ -170,11 +106,13 @@ class RuleService:
         await asyncio.to_thread(self.sandbox.close)
 
     async def _poll(self) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
         while True:
             await self.clock.sleep(self.refresh_seconds)
             try:
                 await self.refresh()
-            except (StorageError, OSError) as error:
+            except (StorageError, SQLAlchemyError, OSError) as error:
                 logger.warning(
                     "The active versions of rules could not be read; the last known ones stay in use",
                     extra={"event": "rule.refresh_failed", "error": type(error).__name__},
@@ -195,8 +133,9 @@ class RuleService:
         else:
             try:
                 self._active[name] = await self.override(name, number)
-            except RuleEvaluationError as error:
-                self._active[name] = error  # refused at each evaluation, not passed over
+            except (RuleEvaluationError, ConfigurationError) as error:
+                refused = error if isinstance(error, RuleEvaluationError) else RuleEvaluationError(name, str(error))
+                self._active[name] = refused  # at each evaluation, not passed over
                 logger.error(  # noqa: TRY400  # the message says it all
                     "The active version of a rule cannot be run",
                     extra={"event": "rule.version_refused", "rule": name, "version": number},
@@ -423,8 +362,12 @@ class RuleService:
         """
         rule = self._find(name)
         override = self.active(name) if version is None else await self.override(name, version)
+        parsed = codec_for(rule.input_type).parse_json(input_json)
         record: dict[str, Any] = {}
-        output = decide(rule, override, codec_for(rule.input_type).parse_json(input_json), record)
+        try:
+            output = decide(rule, override, parsed, record)
+        except Exception as error:
+            raise _presentable(rule, error) from error
         return Decision(
             output=output.model_dump(mode="json", by_alias=True),
             source=record["source"],
@@ -459,7 +402,7 @@ class RuleService:
 def _decide_part(rule: Rule[Any, Any], override: Choice[Any, Any], inputs: Sequence[Any]) -> list[BatchItem]:
     parsed = [_parse(rule, one) for one in inputs]
     decided = iter(decide_many(rule, override, [one for one in parsed if not isinstance(one, InvalidInput)], {}))
-    return [_item(one if isinstance(one, InvalidInput) else next(decided)) for one in parsed]
+    return [_item(rule, one if isinstance(one, InvalidInput) else next(decided)) for one in parsed]
 
 
 def _parse(rule: Rule[Any, Any], value: Any) -> Any:
@@ -469,50 +412,17 @@ def _parse(rule: Rule[Any, Any], value: Any) -> Any:
         return error
 
 
-def _item(decided: BaseModel | Exception) -> BatchItem:
+def _item(rule: Rule[Any, Any], decided: BaseModel | Exception) -> BatchItem:
     if not isinstance(decided, Exception):
         return BatchItem(output=decided.model_dump(mode="json", by_alias=True))
-    message = str(decided) if isinstance(decided, ToolkitError) else "the rule's function failed"
+    error = _presentable(rule, decided)
     return BatchItem(
-        error={"type": type(decided).__name__, "message": message, "errors": getattr(decided, "errors", [])}
+        error={"type": type(error).__name__, "message": str(error), "errors": getattr(error, "errors", [])}
     )
 
 
-class Checked(BaseModel):
-    """An upload that passed."""
-
-    model_config = ConfigDict(frozen=True)
-
-    text: str
-    sha256: str
-    compiled: Compiled
-    report: Report
-
-
-def check_upload(rule: Rule[Any, Any], graph: bytes, sandbox: Sandbox) -> Checked:
-    """Everything between an upload and its acceptance. Blocks; call it from a worker thread.
-
-    Raises:
-        RuleGraphInvalid: with every issue found.
-        ConfigurationError: zen-engine is missing here.
-    """
-    findings = Findings()
-    grammar = compilers()
-    document = read_document(graph, findings)
-    read = read_graph(document, findings) if document is not None else None
-    if read is not None:
-        validate(read, rule.contract, grammar, findings)
-    if read is None or findings.has_errors:
-        raise _refused(rule, findings)
-    compiled = compile_graph(read, rule.contract)
-    report = dry_run(read, compiled, rule.contract, sandbox, findings)
-    if findings.has_errors:
-        raise _refused(rule, findings)
-    return Checked(
-        text=graph.decode("utf-8-sig"), sha256=digest(canonical_json(document)), compiled=compiled, report=report
-    )
-
-
-def _refused(rule: Rule[Any, Any], findings: Findings) -> RuleGraphInvalid:
-    worst_first = sorted(findings.issues, key=lambda issue: issue.severity != "error")
-    return RuleGraphInvalid(rule.name, [issue.model_dump() for issue in worst_first[:MOST_ISSUES]])
+def _presentable(rule: Rule[Any, Any], error: Exception) -> ToolkitError:
+    """The error as a caller may see it: what an author's function raised stays in the log of the caller's request."""
+    if isinstance(error, ToolkitError):
+        return error
+    return RuleEvaluationError(rule.name, f"its function raised {type(error).__name__}")

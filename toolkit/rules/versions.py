@@ -44,7 +44,7 @@ class Versions:
         """Keep ``new`` under the next number, or find the version with equal content; the flag says which."""
         async with self.database.session() as session:
             await self._lock(session, new.rule)
-            found = await self._same(session, new)
+            found = await _first(session, rule=new.rule, sha256=new.sha256, contract_sha256=new.contract_sha256)
             if found is not None:
                 return found, False
             last = (await session.exec(select(func.max(VersionRow.number)).where(VersionRow.rule == new.rule))).one()
@@ -58,11 +58,6 @@ class Versions:
             session.add(row)
             await _audit(session, "rule.version_uploaded", new.rule, self.clock, version=row.number, sha256=new.sha256)
         return row, True
-
-    async def find_same(self, rule: str, sha256: str, contract_sha256: str) -> VersionRow | None:
-        """The version with this content, if there is one."""
-        async with self.database.session() as session:
-            return await _first(session, rule=rule, sha256=sha256, contract_sha256=contract_sha256)
 
     async def list_versions(self, rule: str) -> Sequence[VersionRow]:
         """Every version of ``rule``, newest first, without graphs."""
@@ -177,9 +172,6 @@ class Versions:
             update(PointerRow).where(col(PointerRow.rule) == rule).values(generation=PointerRow.generation)
         )
         return (await session.exec(select(PointerRow).where(PointerRow.rule == rule))).one()
-
-    async def _same(self, session: AsyncSession, new: NewVersion) -> VersionRow | None:
-        return await _first(session, rule=new.rule, sha256=new.sha256, contract_sha256=new.contract_sha256)
 
 
 async def _first(session: AsyncSession, **wanted: Any) -> VersionRow | None:

@@ -14,6 +14,7 @@ from toolkit.storage.statements import (
     Rows,
     Script,
     Statement,
+    adapt,
     both,
     insert,
     read_moment,
@@ -21,6 +22,7 @@ from toolkit.storage.statements import (
 )
 
 if TYPE_CHECKING:
+    from toolkit.storage.sessions import uninterrupted
     from toolkit.storage.tables import Table, UtcDateTime
 
 __all__ = [
@@ -39,9 +41,11 @@ __all__ = [
     "StorageUnavailable",
     "Table",
     "UtcDateTime",
+    "adapt",
     "both",
     "insert",
     "read_moment",
+    "uninterrupted",
     "update",
 ]
 
@@ -52,4 +56,8 @@ def __getattr__(name: str) -> Any:
         from toolkit.storage import tables
 
         return getattr(tables, name)
+    if name == "uninterrupted":
+        from toolkit.storage.sessions import uninterrupted
+
+        return uninterrupted
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,19 +8,17 @@ however long it is willing to wait.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Script, moment_text
+from toolkit.storage.statements import Query, Request, Row, Script, adapt
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -107,15 +105,6 @@ def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
         connection.executemany(request.statement.sqlite, rows)
         return []
     return [found for row in rows for found in connection.execute(request.statement.sqlite, row)]
-
-
-def adapt(value: Any) -> Any:
-    """A parameter as SQLite takes it: moments as text, lists as JSON."""
-    if isinstance(value, datetime):
-        return moment_text(value)
-    if isinstance(value, list | tuple):
-        return json.dumps(value)
-    return value
 
 
 def _as_storage_error(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ does not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +89,15 @@ def update(
         sqlite=f"UPDATE {table} AS t SET {assign} FROM (SELECT {bound}) AS v WHERE {where}{bare}",  # noqa: S608
         postgresql=f"UPDATE {table} AS t SET {assign} FROM unnest({arrays}) AS v({names}) WHERE {where}{tail}",  # noqa: S608
     )
+
+
+def adapt(value: Any) -> Any:
+    """A parameter as SQLite takes it: moments as text, lists as JSON."""
+    if isinstance(value, datetime):
+        return moment_text(value)
+    if isinstance(value, list | tuple):
+        return json.dumps(value)
+    return value
 
 
 def moment_text(moment: datetime) -> str:

@@ -111,9 +111,9 @@ def commit(
     batch.open_waits()
     yield from batch.deliver_events()
     yield from batch.end_waits()
-    batch.suspend()
     yield from batch.finish()
     yield from batch.cancel()
+    batch.suspend()  # after whatever may have given the run something to do, or ended it
     batch.release()
     yield from batch.take_over()
     yield from batch.claim()
@@ -267,6 +267,8 @@ class _Batch:
                 needed.append(operation.parent_id)
             if isinstance(operation, FinishRun | CloseWaits):
                 needed += [member for child in operation.child_ids for member in self.families.get(child, [])]
+            if isinstance(operation, ReleaseRuns):
+                needed += [run_id for run_id, _ in operation.runs]
             if isinstance(operation, CancelRun):
                 needed += self.families.get(operation.run_id, []) + self.guardians.get(operation.run_id, [])
             if any(run_id in existing for run_id in needed):
@@ -349,6 +351,8 @@ class _Batch:
             if run.is_cancel_requested and operation.event is not None:
                 self.outcomes[at] = Recorded(Fate.CANCELLED, is_cancel_requested=True)
                 continue
+            if run.losses and operation.step.state is not StepState.RUNNING:
+                run.losses, run.is_changed = 0, True  # a checkpoint is progress
             # A step that was in flight when the cancel came is recorded: it has happened.
             self.new_steps.append(replace(operation.step, epoch=run.epoch))
             self.outcomes[at] = Recorded(Fate.KEPT, is_cancel_requested=run.is_cancel_requested)
@@ -363,6 +367,9 @@ class _Batch:
                 self.outcomes[at] = WaitOpened(Fate.CANCELLED)
                 continue
             wait = replace(operation.wait, created_at=self.now)
+            if wait.kind == StepKind.WAIT:
+                cursor = delivered.get((wait.run_id, str(wait.event_key)), 0)
+                wait = replace(wait, after_seq=max(wait.after_seq, cursor))
             self.fresh_waits[wait.id] = wait
             self.attached.extend(operation.attached)
             if operation.child is not None:
@@ -395,11 +402,12 @@ class _Batch:
         by_key: dict[str, list[WaitRecord]] = defaultdict(list)
         for wait in sorted(waits, key=lambda w: w.id):
             by_key[str(wait.event_key)].append(wait)
+        # Also for keys of new events: one that was numbered while its run was locked elsewhere comes first.
         old: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
-        if looked:
-            lowest = min((w.after_seq for key in looked for w in by_key.get(key, [])), default=0)
-            for key, seq, run_id, payload in (yield Query(sql.NUMBERED_EVENTS, [looked, lowest])):
-                old[key].append((seq, run_id, payload))
+        lowest = min(wait.after_seq for wait in waits)
+        run_ids = sorted({wait.run_id for wait in waits})
+        for key, seq, run_id, payload in (yield Query(sql.NUMBERED_EVENTS, [sorted(by_key), lowest, run_ids])):
+            old[key].append((seq, run_id, payload))
         for key, of_key in by_key.items():
             for seq, run_id, payload in [*old.get(key, []), *news.get(key, [])]:
                 yield from self._offer(of_key, seq=seq, target=run_id, payload=payload)
@@ -434,7 +442,9 @@ class _Batch:
                 self.effects.unmatched.add(str(wait.event_key))
                 served.add(wait.run_id)
                 continue
-            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
+            if run.state.is_final:  # its end has missed this wait
+                yield from self._end_wait(wait, WaitState.CANCELLED)
+            elif (yield from self._end_wait(wait, WaitState.DELIVERED)):
                 self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
                 served.add(wait.run_id)
                 for other in waits:  # one event goes to one wait of a run
@@ -454,7 +464,9 @@ class _Batch:
                     self.numbered = [entry for entry in self.numbered if entry[0] != event[0]]
                     self.effects.has_due_runs = True
                 continue
-            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
+            if run.state.is_final:  # answered while the run was ending
+                yield from self._end_wait(wait, WaitState.CANCELLED)
+            elif (yield from self._end_wait(wait, WaitState.DELIVERED)):
                 self._deliver(run, wait, StepState.SUCCEEDED, result=event[4] or "null")
 
     def end_waits(self) -> Script[None]:
@@ -697,6 +709,10 @@ class _Batch:
         for at, operation in self._each(TakeOver):
             oldest = self.now - timedelta(seconds=operation.lease_seconds)
             taken: list[str] = []
+            age = yield Query(sql.HEARTBEAT_AGE, [self.worker.id, self.now])
+            if not age or age[0][0] > operation.lease_seconds:
+                self.outcomes[at] = taken  # we were away ourselves: the others may have been as well
+                continue
             for row in (yield Query(sql.RUNS_OF_DEAD, [list(operation.dead_workers), oldest])):
                 if row[0] in self.runs:
                     continue
@@ -727,7 +743,7 @@ class _Batch:
 
     def claim(self) -> Script[None]:
         for at, operation in self._each(ClaimRuns):
-            limit = min(operation.limit, max(self.room, 0))
+            limit = operation.limit if operation.is_isolated else min(operation.limit, max(self.room, 0))
             taken = 0
             if limit > 0 and operation.workflows:
                 parameters = [
@@ -763,10 +779,7 @@ class _Batch:
         if self.new_runs:
             yield Rows(sql.INSERT_RUNS, [self._new_run_values(*entry) for entry in self.new_runs])
         if self.new_steps:
-            # One statement may not meet a row twice: a checkpoint after its early sighting wins.
-            yield Rows(
-                sql.INSERT_STEPS, [step_values(s) for s in {(s.run_id, s.path): s for s in self.new_steps}.values()]
-            )
+            yield Rows(sql.INSERT_STEPS, [step_values(step) for step in self._distinct_steps()])
         if self.fresh_waits:
             yield Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()])
         if self.new_events:
@@ -785,6 +798,14 @@ class _Batch:
         yield from self._close_kinds()
         if self.effects.must_notify:
             yield Query(sql.NOTIFY)
+
+    def _distinct_steps(self) -> Iterable[StepRecord]:
+        """One statement may not meet a row twice: a checkpoint wins over an early sighting, whichever came first."""
+        steps: dict[tuple[str, str], StepRecord] = {}
+        for step in self.new_steps:
+            if step.state is not StepState.RUNNING or (step.run_id, step.path) not in steps:
+                steps[step.run_id, step.path] = step
+        return steps.values()
 
     def _close_kinds(self) -> Script[None]:
         by_kind: dict[str, list[tuple[str, str, datetime]]] = defaultdict(list)

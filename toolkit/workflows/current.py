@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from toolkit.workflows.executions import details_of
 from toolkit.workflows.scopes import current_scope
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class RunContext:
     @property
     def started_by(self) -> str | None:
         return self._execution.run.started_by
+
+    def recorded_details(self, *, kind: str, name: str) -> list[dict[str, Any]]:
+        """The details of every step of this kind and name in the journal, whether the code has come to it or not.
+
+        A branch that is performed again may ask before its sibling's record was looked at; both must choose alike.
+        """
+        steps = self._execution.journal.values()
+        return [details_of(step) for step in steps if step.kind == kind and step.name == name]
 
     @property
     def memory(self) -> dict[str, object]:

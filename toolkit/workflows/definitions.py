@@ -67,7 +67,7 @@ class Workflow(Generic[P, R]):
         """The JSON Schema of the arguments as one object."""
         return self.signature.schema()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R]:
         return self._as_child(args, kwargs)
 
     async def start(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -403,16 +403,26 @@ class Engine:
     async def _commit(self, operations: Sequence[Operation]) -> Sequence[Any]:
         # A run that has something to do again since it asked to be suspended is not suspended.
         stale = {at for at, o in enumerate(operations) if isinstance(o, Suspend) and not self._is_idle(o)}
-        current = [operation for at, operation in enumerate(operations) if at not in stale]
+        current = [self._refresh(operation) for at, operation in enumerate(operations) if at not in stale]
         outcomes = iter(await self._commit_current(current) if current else ())
         return [Suspended(Fate.KEPT) if at in stale else next(outcomes) for at in range(len(operations))]
 
     def _is_idle(self, operation: Suspend) -> bool:
         execution = self.residents.running.get(operation.run_id)
-        return execution is None or execution.active == 0
+        return execution is not None and execution.epoch == operation.epoch and execution.active == 0
+
+    def _refresh(self, operation: Operation) -> Operation:
+        """``operation`` as memory has it now: every batch before this one has been applied."""
+        if isinstance(operation, Suspend):
+            return replace(operation, due_at=self.residents.running[operation.run_id].next_deadline)
+        if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
+            runs = [(run_id, epoch) for run_id, epoch in operation.runs if not self.residents.holds(run_id, epoch)]
+            return replace(operation, runs=runs)
+        return operation
 
     async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        room = self.residents.room if self._is_open and self.options.is_worker else 0
+        is_taking = self._is_open and self.options.is_worker and not self._orchestrator.is_isolating
+        room = self.residents.room if is_taking else 0
         worker = Worker(self.worker_id, room, self.closers, self.new_id)
         own_now = self.runtime.clock.now() if self.database.is_own_time else None
         outcomes, effects = await self.run_script(commit(operations, worker=worker, own_now=own_now))

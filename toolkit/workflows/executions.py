@@ -64,6 +64,7 @@ class Execution:
         self.is_dead = False
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
+        self.has_progressed = False
         self.in_flight: dict[str, StepRecord] = {}
         self.shown: set[str] = set()
         self.payload_bytes = len(run.input)
@@ -128,6 +129,7 @@ class Execution:
     def note(self, step: StepRecord) -> None:
         """Keep a checkpoint that is durable."""
         self.journal[step.path] = step
+        self.has_progressed = True
         self.in_flight.pop(step.path, None)
         self.payload_bytes += len(step.result or "") + len(step.arguments or "")
         self._note_cursor(step)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from toolkit.errors import StorageError
 from toolkit.storage import Database, Query, Script
 from toolkit.workflows import statements as sql
+from toolkit.workflows.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -85,3 +86,47 @@ class Heart:
         close = getattr(self._channel, "close", None)
         if close is not None and self._database.dialect != "sqlite":
             close()
+
+
+class LoopHeart:
+    """A heart for a runtime without threads: it beats as a task of the event loop, and hangs when the loop hangs."""
+
+    def __init__(
+        self,
+        database: Database,
+        runtime: Runtime,
+        *,
+        worker_id: str,
+        interval: float,
+        on_lapse: Callable[[float], None],
+    ) -> None:
+        self._database, self._runtime = database, runtime
+        self._worker_id, self._interval, self._on_lapse = worker_id, interval, on_lapse
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Write the first beat, then go on by itself."""
+        await self._beat()
+        self._task = self._runtime.spawn(self._beat_on())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._runtime.clock.sleep(self._interval)
+            try:
+                age = await self._beat()
+            except StorageError as error:
+                logger.warning(
+                    "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
+                )
+                continue
+            if age is not None:
+                self._on_lapse(age)
+
+    async def _beat(self) -> float | None:
+        own_now = self._runtime.clock.now() if self._database.is_own_time else None
+        return await self._database.writer.run(beat(self._worker_id, own_now=own_now))

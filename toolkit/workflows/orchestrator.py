@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from toolkit.errors import StorageError
 from toolkit.storage import OutcomeUnknown, Query, Script, StorageUnavailable, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.executions import Execution
-from toolkit.workflows.heart import Heart
+from toolkit.workflows.heart import Heart, LoopHeart
 from toolkit.workflows.liveness import Liveness
 from toolkit.workflows.operations import (
     ClaimRuns,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LARGEST_CLAIM = 500
+_LONGEST_ISOLATION_SECONDS = 10.0
 
 
 class Orchestrator:
@@ -44,7 +46,8 @@ class Orchestrator:
         self._last_tick = 0.0
         self._next_due: datetime | None = None
         self._no_takeover_before = 0.0
-        self._heart: Heart | None = None
+        self.is_isolating = False  # a suspect runs alone: nothing else is taken meanwhile
+        self._heart: Heart | LoopHeart | None = None
         self._liveness: Liveness | None = None
 
     async def open(self) -> None:
@@ -54,16 +57,24 @@ class Orchestrator:
                 self._liveness = Liveness(self._engine.database.path, worker_id=self._engine.worker_id)
                 self._liveness.hold()
             self._last_tick = self._clock.monotonic()
-            self._heart = Heart(
-                self._engine.database,
-                worker_id=self._engine.worker_id,
-                interval=self._options.lease_seconds / 3,
-                is_ticking=self._is_ticking,
-                on_lapse=self._note_beat,
-            )
+            self._heart = self._make_heart()
             await self._heart.start()
             self._engine.spawn(self._work())
         self._engine.spawn(self._watch())
+
+    def _make_heart(self) -> Heart | LoopHeart:
+        engine, interval = self._engine, self._options.lease_seconds / 3
+        if not engine.runtime.has_threads:
+            return LoopHeart(
+                engine.database, engine.runtime, worker_id=engine.worker_id, interval=interval, on_lapse=self._note_beat
+            )
+        return Heart(
+            engine.database,
+            worker_id=engine.worker_id,
+            interval=interval,
+            is_ticking=self._is_ticking,
+            on_lapse=self._note_beat,
+        )
 
     async def close(self) -> None:
         """Stop proving that this worker lives; everything it had was given back."""
@@ -126,18 +137,40 @@ class Orchestrator:
 
     async def _claim(self) -> None:
         names = list(self._engine.workflows)
+        await self._run_suspect(names)
         while self._engine.is_open and self._residents.room > 0:
             limit = min(self._residents.room, _LARGEST_CLAIM)
             taken = await self._try(ClaimRuns(limit, names))
             if not taken or taken < limit:
                 break
-        if self._engine.is_open and not self._residents.active_count:
-            # A run that was lost twice in a row may end its process: it runs alone.
-            await self._try(ClaimRuns(1, names, is_isolated=True))
-        own_now = self._clock.now() if self._engine.database.is_own_time else None
-        rows = await self._engine.read(Query(sql.NEXT_DUE, [own_now]))
+        rows = await self._engine.read(Query(sql.NEXT_DUE, [self._own_now()]))
         limits = [self._residents.nearest_deadline(), read_moment(rows[0][0])]
         self._next_due = min((moment for moment in limits if moment is not None), default=None)
+
+    async def _run_suspect(self, names: list[str]) -> None:
+        """A run that was lost twice in a row may be what ends its process: it runs first, and alone.
+
+        Its neighbours wait until it has made a checkpoint, or has ended, or has had its time.
+        """
+        if not self._engine.is_open or not await self._engine.read(Query(sql.DUE_SUSPECTS, [self._own_now(), names])):
+            return
+        self.is_isolating = True
+        try:
+            await self._until(lambda: self._residents.active_count == 0)
+            if self._residents.active_count == 0 and await self._try(ClaimRuns(1, names, is_isolated=True)):
+                await self._until(self._residents.has_progressed)
+        finally:
+            self.is_isolating = False
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = self._clock.monotonic() + _LONGEST_ISOLATION_SECONDS
+        while not condition() and self._engine.is_open and self._clock.monotonic() < deadline:
+            self._last_tick = self._clock.monotonic()
+            self._expire_waits_of_running()
+            await self._clock.sleep(0.02)
+
+    def _own_now(self) -> datetime | None:
+        return self._clock.now() if self._engine.database.is_own_time else None
 
     def _expire_waits_of_running(self) -> None:
         now = self._clock.now()
@@ -178,7 +211,7 @@ class Orchestrator:
     async def _release_strays(self) -> None:
         """Runs that are ours on record but not in memory: a commit with an unknown outcome has left them."""
         rows = await self._engine.read(Query(sql.RUNS_OF_WORKER, [self._engine.worker_id]))
-        strays = [(run_id, epoch) for run_id, epoch in rows if not self._residents.holds(run_id)]
+        strays = [(run_id, epoch) for run_id, epoch in rows if not self._residents.holds(run_id, epoch)]
         if strays:
             await self._try(ReleaseRuns(strays))
 

@@ -70,6 +70,8 @@ async def _finish(execution: Execution, state: RunState, *, result: str | None, 
     try:
         outcome: Finished = await execution.commit(operation)
     except DataRejected as rejected:
+        if result is None:
+            raise  # not for a value of the author's: another try would be refused as well
         await _finish(execution, RunState.FAILED, result=None, error=record_error(rejected))
         return
     if outcome.fate is Fate.KEPT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
 
+@dataclass(slots=True)
+class _Arrival:
+    """A claimed run whose journal is still on its way, and what comes for it meanwhile."""
+
+    epoch: int
+    delivered: list[StepRecord] = field(default_factory=list)
+    is_cancel_requested: bool = False
+
+
 class Residents:
     """Keeps what the database says of our runs and what is in memory in step.
 
@@ -32,9 +41,7 @@ class Residents:
         self.running: dict[str, Execution] = {}
         self.warm: OrderedDict[str, Execution] = OrderedDict()
         self._warm_bytes = 0
-        # Claimed, with the journal still on its way; what is delivered meanwhile waits here.
-        self._loading: dict[str, list[StepRecord]] = {}
-        self._cancelled_while_loading: set[str] = set()
+        self._loading: dict[str, _Arrival] = {}
 
     @property
     def active_count(self) -> int:
@@ -46,9 +53,14 @@ class Residents:
         """How many more it may take."""
         return self._engine.options.concurrency - self.active_count
 
-    def holds(self, run_id: str) -> bool:
-        """Whether the run is advanced here, or about to be."""
-        return run_id in self.running or run_id in self._loading
+    def holds(self, run_id: str, epoch: int) -> bool:
+        """Whether the run is advanced here in this very epoch, or about to be."""
+        execution, arrival = self.running.get(run_id), self._loading.get(run_id)
+        return (execution is not None and execution.epoch == epoch) or (arrival is not None and arrival.epoch == epoch)
+
+    def has_progressed(self) -> bool:
+        """Whether nothing runs here that has not made a checkpoint since it was taken."""
+        return not self._loading and all(execution.has_progressed for execution in self.running.values())
 
     def nearest_deadline(self) -> datetime | None:
         """The nearest limit of a wait of a running run."""
@@ -61,7 +73,7 @@ class Residents:
         """Bring memory in step with what a batch has done."""
         for run_id, prior_epoch, epoch in effects.woken:
             if not self._go_on(run_id, prior_epoch=prior_epoch, epoch=epoch):
-                self._loading[run_id] = []
+                self._expect(run_id, epoch)
                 self._engine.spawn(self._load_woken(run_id, epoch))
         for run in effects.started:
             self._begin(Execution(self._engine, run, self._engine.workflows[run.workflow]))
@@ -71,8 +83,7 @@ class Residents:
             if was_suspended and self._go_on(run.id, prior_epoch=run.prior_epoch, epoch=run.epoch):
                 warm.append(self.running[run.id])
             else:
-                self._evict_warm(run.id)
-                self._loading[run.id] = []
+                self._expect(run.id, run.epoch)
                 cold.append(run)
         if cold:
             self._engine.spawn(self._load(cold))
@@ -84,6 +95,17 @@ class Residents:
             self._request_cancel(run_id)
         for run_id, _ in effects.ended:
             self._evict_warm(run_id)
+        for run_id, _, _ in effects.woken:
+            execution = self.running.get(run_id)
+            if execution is not None and execution.active == 0:  # what woke it was known to it already
+                execution.suspend()
+
+    def _expect(self, run_id: str, epoch: int) -> None:
+        """The run is ours in ``epoch`` and will be read in; any copy that is here is older."""
+        self._evict_warm(run_id)
+        if (older := self.running.get(run_id)) is not None:
+            self.abandon(older)
+        self._loading[run_id] = _Arrival(epoch)
 
     def _go_on(self, run_id: str, *, prior_epoch: int, epoch: int) -> bool:
         """Let the warm copy go on, if it is the latest; an older one has missed what another process did."""
@@ -97,14 +119,14 @@ class Residents:
         return True
 
     def _deliver(self, record: StepRecord) -> None:
-        if record.run_id in self._loading:
-            self._loading[record.run_id].append(record)
+        if (arrival := self._loading.get(record.run_id)) is not None:
+            arrival.delivered.append(record)
         elif (execution := self.running.get(record.run_id)) is not None:
             execution.deliver(record)
 
     def _request_cancel(self, run_id: str) -> None:
-        if run_id in self._loading:
-            self._cancelled_while_loading.add(run_id)
+        if (arrival := self._loading.get(run_id)) is not None:
+            arrival.is_cancel_requested = True
         elif (execution := self.running.get(run_id)) is not None:
             execution.request_cancel()
 
@@ -117,29 +139,40 @@ class Residents:
         if runs:
             await self._load([replace(run, epoch=epoch, prior_epoch=epoch - 1) for run in runs])
         else:
-            self._loading.pop(run_id, None)
+            self._welcome(run_id, epoch)
 
     async def _load(self, runs: Sequence[ClaimedRun]) -> None:
         """Rebuild claimed runs from their journals."""
         ids = [run.id for run in runs]
         steps: dict[str, list[StepRecord]] = {id_: [] for id_ in ids}
-        for row in await self._engine.read(Query(sql.STEPS_OF_RUNS, [ids])):
-            steps[row[0]].append(to_step(row))
         waits: dict[str, list[WaitRecord]] = {id_: [] for id_ in ids}
-        for row in await self._engine.read(Query(sql.OPEN_WAITS_OF_RUNS, [ids])):
-            waits[row[1]].append(to_wait(row))
+        try:
+            # Waits first: one that another process ends in between is then in both, the other way round in neither.
+            for row in await self._engine.read(Query(sql.OPEN_WAITS_OF_RUNS, [ids])):
+                waits[row[1]].append(to_wait(row))
+            for row in await self._engine.read(Query(sql.STEPS_OF_RUNS, [ids])):
+                steps[row[0]].append(to_step(row))
+        except BaseException:
+            for run in runs:
+                self._welcome(run.id, run.epoch)  # then they are strays, and the next sweep gives them back
+            raise
         for run in runs:
-            delivered = self._loading.pop(run.id, None)
-            if delivered is None or not self._engine.is_open:
+            arrival = self._welcome(run.id, run.epoch)
+            if arrival is None or not self._engine.is_open:
                 continue
             workflow = self._engine.workflows[run.workflow]
             execution = Execution(self._engine, run, workflow, steps=steps[run.id], waits=waits[run.id])
-            for record in delivered:
+            for record in arrival.delivered:
                 execution.deliver(record)
-            if run.id in self._cancelled_while_loading:
-                self._cancelled_while_loading.discard(run.id)
-                execution.is_cancel_requested = True
+            execution.is_cancel_requested = execution.is_cancel_requested or arrival.is_cancel_requested
             self._begin(execution)
+
+    def _welcome(self, run_id: str, epoch: int) -> _Arrival | None:
+        """What came for the run while it was read in; ``None`` if it is not expected any more in this epoch."""
+        arrival = self._loading.get(run_id)
+        if arrival is None or arrival.epoch != epoch:
+            return None
+        return self._loading.pop(run_id)
 
     def read_deliveries(self, executions: Sequence[Execution]) -> None:
         """Look into the journal for what other processes have delivered to runs of ours."""

@@ -10,8 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SerializationError, SessionError
 from toolkit.ids import new_id as any_id
-from toolkit.storage import Statement
-from toolkit.storage.sessions import uninterrupted
+from toolkit.storage import Statement, adapt, uninterrupted
 from toolkit.workflows import statements as sql
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.rows import step_values
@@ -139,8 +138,6 @@ _RESOLVE = Statement(
 
 async def _execute(connection: Any, statement: Statement, values: Any, dialect: str) -> list[Any]:
     """Run one of the engine's statements for one row of values on a session's connection."""
-    from toolkit.storage.sqlite import adapt
-
     try:
         if dialect == "sqlite":
             result = await connection.exec_driver_sql(statement.sqlite, tuple(adapt(value) for value in values))

@@ -115,9 +115,22 @@ OPEN_WAITS_OF_KEYS = Statement(
 NUMBERED_EVENTS = Statement(
     "numbered events",
     sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
-              WHERE key IN (SELECT value FROM json_each(?1)) AND seq > ?2 AND wait_id IS NULL ORDER BY key, seq""",
+              WHERE key IN (SELECT value FROM json_each(?1)) AND seq > ?2 AND wait_id IS NULL
+              AND (run_id IS NULL OR run_id IN (SELECT value FROM json_each(?3))) ORDER BY key, seq""",
     postgresql="""SELECT key, seq, run_id, payload FROM toolkit_event
-                  WHERE key = ANY($1::text[]) AND seq > $2::bigint AND wait_id IS NULL ORDER BY key, seq""",
+                  WHERE key = ANY($1::text[]) AND seq > $2::bigint AND wait_id IS NULL
+                  AND (run_id IS NULL OR run_id = ANY($3::text[])) ORDER BY key, seq""",
+)
+
+# How far each run has come with each key: the highest number that was delivered to it.
+DELIVERED_NUMBERS = Statement(
+    "delivered numbers",
+    sqlite="""SELECT run_id, name, max(event_seq) FROM toolkit_step
+              WHERE event_seq IS NOT NULL AND run_id IN (SELECT value FROM json_each(?1))
+              AND name IN (SELECT value FROM json_each(?2)) GROUP BY run_id, name""",
+    postgresql="""SELECT run_id, name, max(event_seq) FROM toolkit_step
+                  WHERE event_seq IS NOT NULL AND run_id = ANY($1::text[]) AND name = ANY($2::text[])
+                  GROUP BY run_id, name""",
 )
 
 WAITS_BY_ID = Statement(
@@ -185,6 +198,15 @@ NEXT_DUE = Statement(
               AND due_at > ?1""",
     postgresql="""SELECT min(due_at) FROM toolkit_run WHERE state IN ('pending', 'suspended')
                   AND due_at IS NOT NULL AND due_at > coalesce($1::timestamptz, clock_timestamp())""",
+)
+
+DUE_SUSPECTS = Statement(
+    "due suspects",
+    sqlite="""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended') AND due_at <= ?1
+              AND paused_at IS NULL AND workflow IN (SELECT value FROM json_each(?2)) LIMIT 1""",
+    postgresql="""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended')
+                  AND due_at <= coalesce($1::timestamptz, clock_timestamp())
+                  AND paused_at IS NULL AND workflow = ANY($2::text[]) LIMIT 1""",
 )
 
 # A loss without a checkpoint since the claim counts; progress starts the count again.
@@ -315,7 +337,8 @@ INSERT_STEPS = insert(
     on_conflict=(
         "ON CONFLICT (run_id, path) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, "
         "result = excluded.result, error = excluded.error, details = excluded.details, attempts = excluded.attempts, "
-        "epoch = excluded.epoch WHERE toolkit_step.state <> 'succeeded'"
+        "epoch = excluded.epoch WHERE toolkit_step.state <> 'succeeded' "
+        "AND (excluded.state <> 'running' OR toolkit_step.state = 'running')"
     ),
 )
 

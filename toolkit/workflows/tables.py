@@ -29,6 +29,13 @@ class RunRow(Table, table=True):
             postgresql_where=text("state IN ('pending', 'suspended') AND due_at IS NOT NULL"),
             sqlite_where=text("state IN ('pending', 'suspended') AND due_at IS NOT NULL"),
         ),
+        # runs that may end their process, which run alone
+        Index(
+            "ix_toolkit_run_suspect",
+            "due_at",
+            postgresql_where=text("losses >= 2 AND state IN ('pending', 'suspended')"),
+            sqlite_where=text("losses >= 2 AND state IN ('pending', 'suspended')"),
+        ),
         # take-over: what a dead worker was running
         Index(
             "ix_toolkit_run_worker",
@@ -89,7 +96,18 @@ class StepRow(Table, table=True):
     """The checkpoint of one step, written when it ended."""
 
     __tablename__ = "toolkit_step"
-    __table_args__ = (CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        # opening a wait: the highest number of its key that was delivered to the run
+        Index(
+            "ix_toolkit_step_event",
+            "run_id",
+            "name",
+            "event_seq",
+            postgresql_where=text("event_seq IS NOT NULL"),
+            sqlite_where=text("event_seq IS NOT NULL"),
+        ),
+    )
 
     run_id: str = Field(primary_key=True, foreign_key="toolkit_run.id")
     path: str = Field(primary_key=True)

@@ -42,7 +42,8 @@ async def show(console: Console, data: Path, arguments: argparse.Namespace) -> i
     """Serve, send in, print; then answer and check, or go on serving."""
     settings = settings_for(data, is_live=arguments.live)
     async with serving(settings, port=arguments.port) as served:
-        async with httpx2.AsyncClient(base_url=served.address, timeout=60) as http:
+        # Not by way of a proxy that the environment names: the application is on this machine.
+        async with httpx2.AsyncClient(base_url=served.address, timeout=60, trust_env=False) as http:
             client = Client(http, patience=300 if arguments.live else 60)
             cases = await send_in(console, client)
             print_table(console, cases, title="Invoices received")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from examples.invoice.entities.tables import Vendor
 from examples.invoice.invoice_data import compact, name_key
 from toolkit.workflows import get_session, step
+
+logger = logging.getLogger(__name__)
 
 VENDORS = Path(__file__).with_name("vendors.yaml")
 
@@ -59,6 +63,10 @@ def shipped_vendors() -> list[Vendor]:
 
 
 async def _fill_when_empty(session: AsyncSession) -> None:
-    if (await session.exec(select(col(Vendor.id)).limit(1))).first() is None:
-        session.add_all(shipped_vendors())
-        await session.flush()
+    if (await session.exec(select(col(Vendor.id)).limit(1))).first() is not None:
+        return
+    try:
+        async with session.begin_nested():
+            session.add_all(shipped_vendors())
+    except IntegrityError:  # another run looked at the same time and was first; its rows are there now
+        logger.info("The vendor master was filled by another run", extra={"event": "vendors.filled"})

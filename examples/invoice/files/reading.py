@@ -41,7 +41,8 @@ class Reading(BaseModel):
     """What reading a file gave.
 
     ``invoice`` is there for an e-invoice. Without it, ``source`` says what is left to do: ``page`` has text for the
-    extraction agent, ``scan`` has none, and ``none`` cannot be read at all for the reason in ``fault`` and ``message``.
+    extraction agent, ``scan`` has none, ``factur-x`` carries incomplete XML, and ``none`` cannot be read at all, for
+    the reason in ``fault`` and ``message``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -94,7 +95,13 @@ def _read(data: bytes) -> Reading:
 
 
 def _read_pdf(content: PdfContent) -> Reading:
-    invoice = None if content.xml is None else _attached(content.xml)
+    try:
+        invoice = None if content.xml is None else _attached(content.xml)
+    except UnreadableFile as error:
+        if error.fault is not Fault.MISSING_FIELD:
+            raise
+        # Such as a profile without lines. The page may say more, but which of the two is right, a person decides.
+        return Reading(source=Source.FACTURX, message=f"the XML in the PDF is incomplete: {error}")
     if invoice is None:
         return _read_page(content)
     if not content.has_text:

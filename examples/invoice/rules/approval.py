@@ -36,6 +36,7 @@ class PolicyInput(BaseModel):
     is_credit_note: bool
     is_direct_debit: bool = Field(description="The seller collects the amount; we do not pay")
     is_vendor_known: bool
+    is_agreed_currency: bool = Field(description="The currency is the one in which the vendor master says they bill")
     has_other_bank_details: bool = Field(description="The invoice names another account than the vendor master")
     wrong_amounts: int = Field(description="How many calculation rules of EN 16931 do not hold")
     page_differences: int = Field(description="How many fields are not found on the page as they were read")
@@ -66,6 +67,8 @@ def approval_policy(input: PolicyInput) -> PolicyDecision:
         return _decide("review", "unknown_vendor", "This vendor is not in the vendor master.")
     if input.has_other_bank_details:
         return _decide("review", "changed_bank_details", "The invoice names an account that is not the vendor's.")
+    if not input.is_agreed_currency:
+        return _decide("review", "other_currency", "The vendor does not usually bill in this currency.")
     if input.is_direct_debit:
         return _decide("review", "direct_debit", "The vendor collects this amount by direct debit.")
     if input.amount_due <= 0:
@@ -87,7 +90,8 @@ def keep_for_person(input: PolicyInput, decision: PolicyDecision) -> PolicyDecis
         return _decide("review", "credit_note", "This is a credit note; there is nothing to pay.")
     if input.is_duplicate:
         return _decide("reject", "duplicate", "An invoice of this vendor with this number and total came in before.")
-    if input.wrong_amounts or input.page_differences or not input.is_vendor_known or input.amount_due <= 0:
+    is_sound = input.is_vendor_known and input.is_agreed_currency and input.amount_due > 0
+    if input.wrong_amounts or input.page_differences or not is_sound:
         return _decide(
             "review", "unsafe_to_pay", f"The policy would pay ({decision.reason_code}), the checks forbid it."
         )

@@ -131,6 +131,7 @@ def _facts(
         is_credit_note=invoice.is_credit_note,
         is_direct_debit=invoice.is_direct_debit,
         is_vendor_known=vendor is not None,
+        is_agreed_currency=vendor is not None and vendor.currency == invoice.currency,
         has_other_bank_details=_has_other_bank_details(invoice, vendor),
         wrong_amounts=len(errors) - differences,
         page_differences=differences,

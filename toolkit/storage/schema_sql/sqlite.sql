@@ -114,6 +114,7 @@ CREATE TABLE toolkit_run (
 CREATE INDEX ix_toolkit_run_due ON toolkit_run (priority DESC, due_at) WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL;
 CREATE INDEX ix_toolkit_run_parent ON toolkit_run (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX ix_toolkit_run_state ON toolkit_run (state, id);
+CREATE INDEX ix_toolkit_run_suspect ON toolkit_run (due_at) WHERE losses >= 2 AND state IN ('pending', 'suspended');
 CREATE INDEX ix_toolkit_run_worker ON toolkit_run (worker_id) WHERE state = 'running';
 CREATE INDEX ix_toolkit_run_workflow ON toolkit_run (workflow, id);
 CREATE UNIQUE INDEX uq_toolkit_run_key ON toolkit_run (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -178,6 +179,7 @@ CREATE TABLE toolkit_step (
     CONSTRAINT ck_toolkit_step_state CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled')),
     CONSTRAINT fk_toolkit_step_run_id FOREIGN KEY(run_id) REFERENCES toolkit_run (id)
 );
+CREATE INDEX ix_toolkit_step_event ON toolkit_step (run_id, name, event_seq) WHERE event_seq IS NOT NULL;
 CREATE TABLE toolkit_wait (
     id VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,

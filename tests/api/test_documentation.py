@@ -1,0 +1,93 @@
+"""The API describes itself, under names that stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.installation import Caller
+
+OPERATIONS = {
+    "activate_rule_version",
+    "cancel_run",
+    "cancel_task",
+    "complete_task",
+    "deactivate_rule",
+    "emit_event",
+    "evaluate_rule",
+    "evaluate_rule_batch",
+    "get_file",
+    "get_file_content",
+    "get_liveness",
+    "get_readiness",
+    "get_rule",
+    "get_rule_starter",
+    "get_rule_version",
+    "get_run",
+    "get_task",
+    "get_workflow",
+    "list_files",
+    "list_rule_versions",
+    "list_rules",
+    "list_runs",
+    "list_steps",
+    "list_tasks",
+    "list_workflows",
+    "roll_back_rule",
+    "start_run",
+    "upload_files",
+    "upload_rule_version",
+}
+
+
+@pytest.fixture
+async def document(call: Caller) -> dict[str, Any]:
+    return dict((await call("GET", "/openapi.json")).json())
+
+
+async def test_the_names_of_the_operations_are_pinned(document: dict[str, Any]) -> None:
+    found = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+async def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for operation in path.values():
+            assert operation["description"], operation
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert operation["tags"]
+
+
+async def test_every_body_is_described_and_closed(document: dict[str, Any]) -> None:
+    for name, path in document["paths"].items():
+        for method, operation in path.items():
+            if method != "post" or name.endswith("/files"):
+                continue
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert schema["additionalProperties"] is False, name
+
+
+async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(value: Any) -> Any:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            for each in value.values():
+                yield from references(each)
+        elif isinstance(value, list):
+            for each in value:
+                yield from references(each)
+
+    for reference in set(references(document)):
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+
+
+async def test_the_documentation_is_served(call: Caller) -> None:
+    response = await call("GET", "/docs")
+
+    assert response.status_code == 200
+    assert "/openapi.json" in response.text

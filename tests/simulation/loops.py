@@ -1,0 +1,155 @@
+"""An event loop with virtual time: what is ready runs in an order drawn from a seed, and idle time passes at once."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+_MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
+_HOST: ContextVar[Host | None] = ContextVar("host", default=None)
+
+
+class Host:
+    """What a callback belongs to: it may be paused, as by SIGSTOP, or killed, and then nothing of it runs any more."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_alive = True
+        self.is_paused = False
+        self.is_mourned = False
+        self.held: list[asyncio.Handle] = []
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # those that are not done, in order of their start
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """Runs ready callbacks in random order and jumps to the next timer when there are none."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self._random = random
+        self._now = 0.0
+        self._ticks = 0
+        self.complaints: list[str] = []
+        self.set_exception_handler(self._complain)
+        self.set_task_factory(_make_task)
+
+    def time(self) -> float:
+        return self._now
+
+    def moment(self) -> datetime:
+        """The virtual moment; no two calls give the same, so that ids made from it keep their order."""
+        self._ticks += 1
+        return _MIDNIGHT + timedelta(seconds=self._now, microseconds=self._ticks)
+
+    def spawn_on(self, host: Host, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start a task that lives and dies with ``host``."""
+        context = copy_context()
+        context.run(_HOST.set, host)
+        return self.create_task(work, context=context)
+
+    def pause(self, host: Host, seconds: float) -> None:
+        """Run nothing of ``host`` for a while."""
+        host.is_paused = True
+        self.call_later(seconds, self._resume, host)
+
+    def _resume(self, host: Host) -> None:
+        host.is_paused = False
+        self._ready.extend(host.held)
+        host.held.clear()
+
+    def kill(self, host: Host) -> None:
+        """Run nothing of ``host`` ever again."""
+        host.is_alive = False
+        host.held.clear()
+
+    async def bury(self, host: Host) -> None:
+        """Let the coroutines of a dead host end, so that none is found pending when memory is tidied."""
+        host.is_alive, host.is_paused, host.is_mourned = True, False, True
+        for _ in range(30):
+            pending = [task for task in host.tasks if not task.done()]
+            if not pending:
+                break
+            for task in pending:
+                task.cancel()
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+            for _ in range(10):
+                await asyncio.sleep(0)
+        host.is_alive = False
+
+    # What asyncio calls --------------------------------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        while self._scheduled and self._scheduled[0]._cancelled:
+            heapq.heappop(self._scheduled)._scheduled = False
+        if not self._ready:
+            if not self._scheduled:
+                raise RuntimeError("nothing is ready and no timer is set: the simulation waits for ever")
+            self._now = max(self._now, self._scheduled[0]._when)
+        while self._scheduled and self._scheduled[0]._when <= self._now:
+            timer = heapq.heappop(self._scheduled)
+            timer._scheduled = False
+            if not timer._cancelled:
+                self._ready.append(timer)
+        self._run_ready()
+
+    def _run_ready(self) -> None:
+        batch = [handle for handle in self._ready if not handle._cancelled]
+        self._ready.clear()
+        self._random.shuffle(batch)
+        for handle in batch:
+            host = handle._context.get(_HOST)
+            if host is not None and not host.is_alive:
+                continue
+            if host is not None and host.is_paused:
+                host.held.append(handle)
+            elif not handle._cancelled:
+                handle._run()
+
+    def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        host = _HOST.get()
+        if host is None or (host.is_alive and not host.is_mourned):
+            self.complaints.append(f"{context.get('message')}: {context.get('exception')!r} {context.get('task') or ''}")
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], context: Context | None = None
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(work, loop=loop, context=context)
+    host = context.get(_HOST) if context is not None else _HOST.get()
+    if host is not None:
+        host.tasks[task] = None
+        task.add_done_callback(lambda done: host.tasks.pop(done, None))
+    return task
+
+
+class SimulatedClock:
+    """The clock of every simulated process."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self._loop = loop
+
+    def now(self) -> datetime:
+        return self._loop.moment()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def run(random: Random, main: Callable[[SimulatedLoop], Coroutine[Any, Any, None]]) -> SimulatedLoop:
+    """Run ``main`` to its end on a fresh loop; returns the loop with what it complained of."""
+    loop = SimulatedLoop(random)
+    try:
+        loop.run_until_complete(main(loop))
+    finally:
+        loop._ready.clear()
+        loop._scheduled.clear()
+        loop.close()
+    return loop

@@ -1,0 +1,59 @@
+"""From an upload to something that may be kept: read, validated, compiled and tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from toolkit.errors import RuleGraphInvalid
+from toolkit.rules.compilation import Compiled, compile_graph
+from toolkit.rules.definitions import Rule
+from toolkit.rules.engine import compilers
+from toolkit.rules.graphs import canonical_json, digest, read_document, read_graph
+from toolkit.rules.issues import Findings, Report
+from toolkit.rules.sandbox import Sandbox
+from toolkit.rules.trials import dry_run
+from toolkit.rules.validation import validate
+
+MOST_ISSUES = 1_000
+
+
+class Checked(BaseModel):
+    """An upload that passed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    sha256: str
+    compiled: Compiled
+    report: Report
+
+
+def check_upload(rule: Rule[Any, Any], graph: bytes, sandbox: Sandbox) -> Checked:
+    """Everything between an upload and its acceptance. Blocks; call it from a worker thread.
+
+    Raises:
+        RuleGraphInvalid: with every issue found.
+        ConfigurationError: zen-engine is missing here.
+    """
+    findings = Findings()
+    grammar = compilers()
+    document = read_document(graph, findings)
+    read = read_graph(document, findings) if document is not None else None
+    if read is not None:
+        validate(read, rule.contract, grammar, findings)
+    if read is None or findings.has_errors:
+        raise _refused(rule, findings)
+    compiled = compile_graph(read, rule.contract)
+    report = dry_run(read, compiled, rule.contract, sandbox, findings)
+    if findings.has_errors:
+        raise _refused(rule, findings)
+    return Checked(
+        text=graph.decode("utf-8-sig"), sha256=digest(canonical_json(document)), compiled=compiled, report=report
+    )
+
+
+def _refused(rule: Rule[Any, Any], findings: Findings) -> RuleGraphInvalid:
+    worst_first = sorted(findings.issues, key=lambda issue: issue.severity != "error")
+    return RuleGraphInvalid(rule.name, [issue.model_dump() for issue in worst_first[:MOST_ISSUES]])
