@@ -7,7 +7,7 @@ at replay.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -38,7 +38,7 @@ class Codec(Generic[T]):
             SerializationError: the value does not fit the type, or holds something that has no JSON form.
         """
         try:
-            text = self.adapter.dump_json(value, round_trip=True, warnings="error").decode()
+            text = self.adapter.serializer.to_json(value, round_trip=True, warnings="error").decode()
         except (PydanticSerializationError, UnicodeDecodeError, ValueError, RecursionError) as error:
             raise SerializationError(
                 f"a value of type {type(value).__qualname__!r} cannot be stored as {describe(self.type)}: "
@@ -58,7 +58,7 @@ class Codec(Generic[T]):
             SerializationError: the text does not fit the type (as it stands today).
         """
         try:
-            return self.adapter.validate_json(text, by_alias=True, by_name=True)
+            return cast("T", self.adapter.validator.validate_json(text, by_alias=True, by_name=True))
         except ValidationError as error:
             raise SerializationError(
                 f"stored JSON does not fit {describe(self.type)} any more: {_first_line(error)}"

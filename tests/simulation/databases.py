@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tests.simulation.loops import SimulatedClock
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable
-from toolkit.storage.schema import VERSION, statements_of
+from toolkit.storage.schema import HEAD, statements_of
 from toolkit.storage.sqlite import InlineConnection
 from toolkit.workflows.states import FINAL, MOVES
 
@@ -38,7 +38,7 @@ WHEN (SELECT state FROM toolkit_run WHERE id = new.run_id) IN ({_FINAL})
 BEGIN INSERT INTO breach VALUES ('a step was written after the end of its run', new.run_id, new.path); END;
 CREATE TRIGGER stale_step BEFORE INSERT ON toolkit_step
 WHEN new.epoch NOT IN (SELECT epoch + j.value FROM toolkit_run, json_each('[0, 1]') AS j WHERE toolkit_run.id = new.run_id)
-BEGIN INSERT INTO breach VALUES ('a step was written in an old epoch', new.run_id, new.path); END;
+BEGIN INSERT INTO breach VALUES ('a step was written in an old epoch', new.run_id, new.path || ' ' || new.state || ' ' || new.epoch); END;
 CREATE TRIGGER finished_run_changed BEFORE UPDATE ON toolkit_run WHEN old.state IN ({_FINAL})
 BEGIN INSERT INTO breach VALUES ('a finished run was changed', old.id, old.state || ' to ' || new.state); END;
 CREATE TRIGGER epoch_went_back BEFORE UPDATE ON toolkit_run WHEN new.epoch < old.epoch
@@ -54,8 +54,8 @@ BEGIN INSERT INTO breach VALUES ('an ended wait was changed', old.run_id, old.pa
 @cache
 def _template() -> bytes:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute("CREATE TABLE toolkit_schema (version INTEGER NOT NULL PRIMARY KEY)")
-    connection.execute(f"INSERT INTO toolkit_schema (version) VALUES ({VERSION})")
+    connection.execute("CREATE TABLE toolkit_schema (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.execute(f"INSERT INTO toolkit_schema (version_num) VALUES ('{HEAD}')")
     for statement in statements_of("sqlite"):
         connection.execute(statement)
     connection.executescript(_GUARDS)
@@ -123,8 +123,10 @@ class SlowConnection:
             if fault == "lost":
                 script.close()
                 raise OutcomeUnknown("simulated: the connection broke, nothing was kept")
+            before = self._inner._connection.total_changes
             value = await self._inner.run(script)
-            self._committed()
+            if self._inner._connection.total_changes != before:
+                self._committed()
             await self._weather.delay()
             if fault == "kept":
                 raise OutcomeUnknown("simulated: the connection broke, everything was kept")

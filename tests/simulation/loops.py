@@ -59,17 +59,20 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def _resume(self, host: Host) -> None:
         host.is_paused = False
+        if not host.is_alive:
+            return
         self._ready.extend(host.held)
         host.held.clear()
 
     def kill(self, host: Host) -> None:
         """Run nothing of ``host`` ever again."""
         host.is_alive = False
-        host.held.clear()
 
     async def bury(self, host: Host) -> None:
         """Let the coroutines of a dead host end, so that none is found pending when memory is tidied."""
         host.is_alive, host.is_paused, host.is_mourned = True, False, True
+        self._ready.extend(host.held)
+        host.held.clear()
         for _ in range(30):
             pending = [task for task in host.tasks if not task.done()]
             if not pending:
@@ -103,9 +106,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._random.shuffle(batch)
         for handle in batch:
             host = handle._context.get(_HOST)
-            if host is not None and not host.is_alive:
-                continue
-            if host is not None and host.is_paused:
+            if host is not None and (host.is_paused or not host.is_alive):
                 host.held.append(handle)
             elif not handle._cancelled:
                 handle._run()

@@ -33,14 +33,6 @@ Observer = Callable[[str, str, str, int], None]
 observers: list[Observer] = []
 
 
-def _tell(moment: str) -> None:
-    context, engine = step_context(), current_engine()
-    assert context is not None
-    assert engine is not None
-    for observer in observers:
-        observer(moment, engine.worker_id, context.run_id, context.attempt)
-
-
 @step()
 async def work(label: str, seconds: float) -> str:
     _observe("begin")
@@ -76,8 +68,10 @@ _STRUGGLING = {"hasty": hasty, "patient": patient, "growing": growing}
 @step()
 async def fail(label: str) -> None:
     _observe("begin")
-    await asyncio.sleep(0.005)
-    _observe("end")
+    try:
+        await asyncio.sleep(0.005)
+    finally:
+        _observe("end")
     raise ValueError(label)
 
 

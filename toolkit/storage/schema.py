@@ -1,6 +1,8 @@
-"""The toolkit's tables, made from checked-in SQL: a first run in a new process needs no ORM to begin.
+"""The toolkit's tables, made from checked-in SQL: a first run in a new process needs neither ORM nor Alembic to begin.
 
-``scripts/schema.py`` writes the SQL from the tables that the rooms declare, and a test holds the two together.
+``scripts/schema.py`` writes the SQL from the tables that the rooms declare. A new database is made from it and stamped
+as what Alembic would have made of it, revision by revision (:mod:`toolkit.storage.migrations`); tests hold the three
+together.
 """
 
 from __future__ import annotations
@@ -8,15 +10,15 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from toolkit.errors import StorageError
+from toolkit.errors import SchemaOutdated
 from toolkit.storage.connections import Connection
 from toolkit.storage.statements import Query, Script, Statement
 
 if TYPE_CHECKING:
     from toolkit.storage.database import Dialect
 
-# Raised with every change of the checked-in schema.
-VERSION = 1
+# The last revision in `migrations/versions`; until there is a second one, the first is the checked-in schema itself.
+HEAD = "0001"
 
 _LOCK = Statement("lock schema", sqlite="SELECT 1", postgresql="SELECT pg_advisory_xact_lock(7310574010)::text")
 _EXISTS = Statement(
@@ -28,10 +30,11 @@ _EXISTS = Statement(
     ),
 )
 _READ = Statement(
-    "read schema", sqlite="SELECT version FROM toolkit_schema", postgresql="SELECT version FROM toolkit_schema"
+    "read schema", sqlite="SELECT version_num FROM toolkit_schema", postgresql="SELECT version_num FROM toolkit_schema"
 )
-_CREATE = "CREATE TABLE toolkit_schema (version INTEGER NOT NULL PRIMARY KEY)"
-_STAMP = f"INSERT INTO toolkit_schema (version) VALUES ({VERSION})"  # noqa: S608 - a number of our own
+# As Alembic would make the table in which it keeps the revision.
+_CREATE = "CREATE TABLE toolkit_schema (version_num VARCHAR(32) NOT NULL, CONSTRAINT toolkit_schema_pkc PRIMARY KEY (version_num))"
+_STAMP = f"INSERT INTO toolkit_schema (version_num) VALUES ('{HEAD}')"  # noqa: S608 - a name of our own
 
 
 def statements_of(dialect: Dialect) -> list[str]:
@@ -45,30 +48,27 @@ async def create(connection: Connection, dialect: Dialect) -> None:
     """Make the tables if there are none. Any number of processes may try at once; one does it.
 
     Raises:
-        StorageError: the tables are of another version of the toolkit.
+        SchemaOutdated: the tables are of another revision than this toolkit needs.
     """
-    if dialect == "sqlite" and await _found(connection) == VERSION:
+    if dialect == "sqlite" and await _found(connection) == HEAD:
         return  # the usual case needs no write lock
     found = await connection.run(_create(dialect))
-    if found != VERSION:
-        raise StorageError(
-            f"the database holds the toolkit's tables in version {found}, this toolkit needs version {VERSION}; "
-            "use the toolkit that made them, or another database"
-        )
+    if found != HEAD:
+        raise SchemaOutdated(found=found, needed=HEAD)
 
 
-async def _found(connection: Connection) -> int | None:
+async def _found(connection: Connection) -> str | None:
     if not await connection.read(Query(_EXISTS)):
         return None
-    ((version,),) = await connection.read(Query(_READ))
-    return int(version)
+    rows = await connection.read(Query(_READ))
+    return str(rows[0][0]) if rows else None
 
 
-def _create(dialect: Dialect) -> Script[int]:
+def _create(dialect: Dialect) -> Script[str]:
     yield Query(_LOCK)
     if (yield Query(_EXISTS)):
-        ((version,),) = yield Query(_READ)
-        return int(version)
+        rows = yield Query(_READ)
+        return str(rows[0][0]) if rows else "none"
     for text in [_CREATE, *statements_of(dialect), _STAMP]:
         yield Query(Statement("create", sqlite=text, postgresql=text))
-    return VERSION
+    return HEAD

@@ -96,11 +96,19 @@ def _advance(connection: sqlite3.Connection, script: Script[T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
+def look(connection: sqlite3.Connection, query: Query) -> list[Row]:
+    """The rows of one reading statement, outside a transaction."""
+    try:
+        return perform(connection, query)
+    except sqlite3.Error as error:
+        raise _as_storage_error(error) from error
+
+
 def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
     """Execute one request of a script."""
     if isinstance(request, Query):
-        return connection.execute(request.statement.sqlite, [adapt(value) for value in request.parameters]).fetchall()
-    rows = [[adapt(value) for value in row] for row in request.rows]
+        return connection.execute(request.statement.sqlite, adapt(request.parameters)).fetchall()
+    rows = [adapt(row) for row in request.rows]
     if not request.is_returning:
         connection.executemany(request.statement.sqlite, rows)
         return []
@@ -135,7 +143,7 @@ class SqliteConnection:
         return cast("T", await self._submit(lambda connection: transact(connection, script)))
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return cast("list[Row]", await self._submit(lambda connection: perform(connection, query)))
+        return cast("list[Row]", await self._submit(lambda connection: look(connection, query)))
 
     def run_blocking(self, script: Script[T]) -> T:
         """Like :meth:`run`, for another thread (the heartbeat); waits there."""
@@ -213,7 +221,7 @@ class InlineConnection:
         return transact(self._connection, script)
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return perform(self._connection, query)
+        return look(self._connection, query)
 
     async def close(self) -> None:
         self._connection.close()

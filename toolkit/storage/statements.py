@@ -91,13 +91,18 @@ def update(
     )
 
 
-def adapt(value: Any) -> Any:
-    """A parameter as SQLite takes it: moments as text, lists as JSON."""
+_PLAIN = frozenset({str, int, float, bytes, bool, type(None)})
+
+
+def adapt(values: Sequence[Any]) -> list[Any]:
+    """Parameters as SQLite takes them: moments as text, lists as JSON."""
+    return [value if type(value) in _PLAIN else _adapted(value) for value in values]
+
+
+def _adapted(value: Any) -> Any:
     if isinstance(value, datetime):
         return moment_text(value)
-    if isinstance(value, list | tuple):
-        return json.dumps(value)
-    return value
+    return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def moment_text(moment: datetime) -> str:

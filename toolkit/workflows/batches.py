@@ -31,6 +31,7 @@ from toolkit.workflows.operations import (
     DeliverEvents,
     Effects,
     EmitEvent,
+    EndedRun,
     ExpireWaits,
     Fate,
     Finished,
@@ -52,7 +53,7 @@ from toolkit.workflows.operations import (
     WaitOpened,
     WaitRecord,
 )
-from toolkit.workflows.rows import step_values, to_claimed, to_wait, wait_values
+from toolkit.workflows.rows import to_claimed, to_wait, wait_values
 from toolkit.workflows.states import RunState, StepKind, StepState, WaitState
 
 # Ends the wait of a kind in the kind's own tables: rows of (reference, wait state, moment) -> what to write.
@@ -108,7 +109,7 @@ def commit(
     yield from batch.lock(own_now)
     yield from batch.begin_runs()
     batch.record_steps()
-    batch.open_waits()
+    yield from batch.open_waits()
     yield from batch.deliver_events()
     yield from batch.end_waits()
     yield from batch.finish()
@@ -354,10 +355,11 @@ class _Batch:
             if run.losses and operation.step.state is not StepState.RUNNING:
                 run.losses, run.is_changed = 0, True  # a checkpoint is progress
             # A step that was in flight when the cancel came is recorded: it has happened.
-            self.new_steps.append(replace(operation.step, epoch=run.epoch))
+            self.new_steps.append(operation.step)
             self.outcomes[at] = Recorded(Fate.KEPT, is_cancel_requested=run.is_cancel_requested)
 
-    def open_waits(self) -> None:
+    def open_waits(self) -> Script[None]:
+        delivered = yield from self._delivered_numbers()
         for at, operation in self._each(OpenWait):
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
@@ -375,6 +377,15 @@ class _Batch:
             if operation.child is not None:
                 self._begin(operation.child, {})
             self.outcomes[at] = WaitOpened(Fate.KEPT, wait=wait)
+
+    def _delivered_numbers(self) -> Script[dict[tuple[str, str], int]]:
+        """The cursors of runs that are about to wait, from the journal: their own may be a delivery behind."""
+        waits = [o.wait for _, o in self._each(OpenWait) if o.wait.kind == StepKind.WAIT]
+        if not waits:
+            return {}
+        run_ids, keys = sorted({wait.run_id for wait in waits}), sorted({str(wait.event_key) for wait in waits})
+        rows = yield Query(sql.DELIVERED_NUMBERS, [run_ids, keys])
+        return {(run_id, key): seq for run_id, key, seq in rows}
 
     def deliver_events(self) -> Script[None]:
         """Number what is new, then give each run that waits the lowest number above its cursor."""
@@ -569,7 +580,7 @@ class _Batch:
         if run.warm_worker == self.worker.id and self.room > 0 and not run.is_paused and run.losses < 2:
             self.room -= 1
             self.effects.woken.append((run.id, run.epoch, run.epoch + 1))
-            self.effects.delivered.append(replace(record, epoch=run.epoch + 1))
+            self.effects.delivered.append(record._replace(epoch=run.epoch + 1))
             run.state, run.epoch, run.worker_id, run.due_at = RunState.RUNNING, run.epoch + 1, self.worker.id, None
         else:
             run.due_at = self.now
@@ -626,7 +637,7 @@ class _Batch:
         run.result, run.error, run.is_changed = result, error, True
         if state.is_final:
             run.finished_at = self.now
-        self.effects.ended.append((run.id, state))
+        self.effects.ended.append(EndedRun(run.id, state, result, error))
 
     def _tell_parents(self, ended: Sequence[_Run]) -> Script[None]:
         children = [run for run in ended if run.parent_id is not None and run.parent_wait is not None]
@@ -779,7 +790,7 @@ class _Batch:
         if self.new_runs:
             yield Rows(sql.INSERT_RUNS, [self._new_run_values(*entry) for entry in self.new_runs])
         if self.new_steps:
-            yield Rows(sql.INSERT_STEPS, [step_values(step) for step in self._distinct_steps()])
+            yield Rows(sql.INSERT_STEPS, list(self._distinct_steps()))
         if self.fresh_waits:
             yield Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()])
         if self.new_events:
@@ -864,7 +875,7 @@ class _Batch:
 
 
 def _with_result(step: StepRecord, result: str, epoch: int) -> StepRecord:
-    return replace(step, result=result, epoch=epoch)
+    return step._replace(result=result, epoch=epoch)
 
 
 def _child_error(child: _Run) -> str:

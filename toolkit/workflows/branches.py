@@ -63,7 +63,13 @@ async def gather(*calls: Awaitable[Any], return_exceptions: bool = False) -> tup
     recorded = scope.execution.journal.get(path)
     if recorded is not None:  # a branch failed then; which one is on record
         _close(calls)
+        await _withdraw_waits(scope, path)  # this process or another may have ended before it came to that
         raise revive_error(recorded.error or "{}")
+    try:
+        scope.check()
+    except BaseException:
+        _close(calls)
+        raise
     if not calls:
         return ()
     return await _Gather(scope, path, calls, return_exceptions=return_exceptions).run()
@@ -73,6 +79,18 @@ def _close(calls: tuple[Awaitable[Any], ...]) -> None:
     for call in calls:
         if isinstance(call, Coroutine):
             call.close()
+
+
+async def _withdraw_waits(scope: Scope, path: str) -> None:
+    """Give up what the branches below ``path`` wait for, so that nothing is delivered to them any more."""
+    execution, prefix = scope.execution, f"{path}/"
+    waits = {at: wait for at, wait in execution.waits.items() if at.startswith(prefix)}
+    if waits and not scope.is_dead and not execution.is_cancel_requested:
+        children = [w.reference for w in waits.values() if w.kind == StepKind.CHILD and w.reference]
+        ids = [wait.id for wait in waits.values()]
+        await execution.commit(CloseWaits(execution.run.id, execution.epoch, ids, children))
+        for at in waits:
+            execution.waits.pop(at, None)
 
 
 class _Gather:
@@ -96,23 +114,27 @@ class _Gather:
         tasks = []
         for at, call in enumerate(self.calls):
             self.execution.enter()
-            tasks.append(spawn(self._branch(at, call)))
+            task = spawn(self._branch(at, call))
+            task.add_done_callback(self._leave)  # a task that is cancelled before its first line has no `finally`
+            tasks.append(task)
         self.execution.leave()
         try:
             await self.done
+            if self.failure is None:
+                return tuple(self.results)
+            at, error = self.failure
+            if isinstance(error, Exception):
+                await self._record(at, error)
         except asyncio.CancelledError:
-            if not self.done.done():
+            if self.done.cancelled():  # otherwise a branch has woken us, and has counted us in
                 self.execution.enter()
-            await self._end(tasks)
             if self.scope.is_dead:
                 raise
             raise self.execution.foreign_cancellation() from None
-        if self.failure is None:
-            return tuple(self.results)
-        at, error = self.failure
-        if isinstance(error, Exception):
-            await self._record(at, error)
-        await self._withdraw(tasks)
+        finally:
+            await self._end(tasks)  # however this ends, no branch outlives it
+        if isinstance(error, Exception):  # a run that is parked keeps its waits, one that is cancelled loses all
+            await _withdraw_waits(self.scope, self.path)
         raise error
 
     async def _branch(self, at: int, call: Awaitable[Any]) -> None:
@@ -131,11 +153,12 @@ class _Gather:
                 self._fail(at, self.execution.foreign_cancellation().with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001 - a run cancelled or parked: the parent passes it on
             self._fail(at, error)
-        finally:
-            self.remaining -= 1
-            if self.remaining == 0:
-                self._wake()
-            self.execution.leave()
+
+    def _leave(self, _: asyncio.Task[None]) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
+            self._wake()
+        self.execution.leave()
 
     def _fail(self, at: int, error: BaseException) -> None:
         if self.failure is None:
@@ -163,20 +186,6 @@ class _Gather:
             )
         )
 
-    async def _withdraw(self, tasks: list[asyncio.Task[None]]) -> None:
-        """End the other branches and give up what they wait for."""
-        if all(task.done() for task in tasks):
-            return
-        await self._end(tasks)
-        prefix = f"{self.path}/"
-        waits = {path: wait for path, wait in self.execution.waits.items() if path.startswith(prefix)}
-        if waits and not self.execution.is_dead and not self.execution.is_cancel_requested:
-            children = [w.reference for w in waits.values() if w.kind == StepKind.CHILD and w.reference]
-            ids = [wait.id for wait in waits.values()]
-            await self.execution.commit(CloseWaits(self.execution.run.id, self.execution.epoch, ids, children))
-            for path in waits:
-                self.execution.waits.pop(path, None)
-
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         for place in self.places:
             place.is_withdrawn = True
@@ -190,3 +199,4 @@ class _Gather:
                 if not self.scope.is_dead:
                     raise
             pending = [task for task in pending if not task.done()]
+        _close(self.calls)

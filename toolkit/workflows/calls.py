@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # A longer pause between two attempts is a timer on record, and the run may leave memory meanwhile.
 LONGEST_PAUSE = 5.0
+_LEASE_LOOK = 0.05
 LARGEST_PAYLOAD = 50_000_000
 
 
@@ -175,9 +176,9 @@ class _Call:
 
     async def run(self, body: Body[str]) -> str:
         """The JSON text of the result, durable."""
-        self.execution.check()
+        self.scope.check()
         self.started_at = self.clock.now()
-        self.execution.in_flight[self.path] = self._row(StepState.RUNNING)
+        self.execution.in_flight[self.path] = self
         try:
             return await self._attempts(body)
         finally:
@@ -187,6 +188,7 @@ class _Call:
     async def _attempts(self, body: Body[str]) -> str:
         await self._skip_recorded_pauses()
         while True:
+            await self._await_lease()
             context = StepContext(self.execution.run.id, self.path, attempt=self.attempt, details=self.details)
             try:
                 text = await self._attempt(body, context)
@@ -213,7 +215,7 @@ class _Call:
                 )
                 await self._pause(pause)
                 self.attempt += 1
-                self.execution.check()
+                self.scope.check()
             except BaseException:
                 if context.session is not None:
                     await context.session.give_up()
@@ -221,24 +223,30 @@ class _Call:
             else:
                 return text
 
+    async def _await_lease(self) -> None:
+        """A process that was held up begins nothing before it knows that the run is still its own."""
+        while not self.execution.engine.is_leased:
+            await self.clock.sleep(_LEASE_LOOK)
+            self.scope.check()
+
     async def _attempt(self, body: Body[str], context: StepContext) -> str:
         place = Scope(self.execution, self.path, task=asyncio.current_task(), step=context, can_wait=self.can_wait)
         with entered(place):
             text = await self._within_limits(body, place)
-            if len(text) > LARGEST_PAYLOAD:
-                raise SerializationError(
-                    f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
-                    "kept; store it as a File and return the reference"
-                )
-            record = self._row(StepState.SUCCEEDED, result=text)
-            if context.session is not None:
-                await context.session.commit_with(record)
-                self.execution.note(record)
-            else:
-                try:
-                    await self.execution.record(record)
-                except DataRejected as error:
-                    raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
+        if len(text) > LARGEST_PAYLOAD:
+            raise SerializationError(
+                f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
+                "kept; store it as a File and return the reference"
+            )
+        record = self._row(StepState.SUCCEEDED, result=text)
+        if context.session is not None:
+            await context.session.commit_with(record)
+            self.execution.note(record)
+        else:
+            try:
+                await self.execution.record(record)
+            except DataRejected as error:
+                raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
         return text
 
     async def _within_limits(self, body: Body[str], place: Scope) -> str:
@@ -268,6 +276,10 @@ class _Call:
         text = record_error(error, errors=self.errors)
         await self.execution.record(self._row(StepState.FAILED, error=text))
 
+    def sighting(self) -> StepRecord:
+        """The row that shows people a step before it has ended."""
+        return self._row(StepState.RUNNING)
+
     def _row(self, state: StepState, *, result: str | None = None, error: str | None = None) -> StepRecord:
         return StepRecord(
             run_id=self.execution.run.id,
@@ -290,8 +302,10 @@ class _Call:
         return f"{self.path}/retry/{self.attempt}"
 
     async def _skip_recorded_pauses(self) -> None:
-        """After a crash, go on with the attempt that the pauses on record lead up to."""
-        while self._pause_path() in self.execution.journal or self._pause_path() in self.execution.waits:
+        """After a crash, go on with the attempt that the last pause on record leads up to."""
+        last = self.execution.last_pauses.get(self.path)
+        if last is not None:
+            self.attempt = last
             await sleep_on_record(self.scope, self._pause_path(), seconds=0.0)
             self.attempt += 1
 

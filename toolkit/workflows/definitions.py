@@ -131,7 +131,7 @@ class Workflow(Generic[P, R]):
         path = scope.next_path(f"start:{self.name}")
         recorded = execution.journal.get(path)
         if recorded is None:
-            execution.check()
+            scope.check()
             run = self.new_run(execution.engine, arguments, started_by=execution.run.started_by)
             now = execution.engine.runtime.clock.now()
             recorded = StepRecord(

@@ -14,6 +14,7 @@ from toolkit.errors import Conflict, DefinitionError, NotFound, RunFailed, RunSt
 from toolkit.serialization import codec_for
 from toolkit.storage import Database, GroupCommit, OutcomeUnknown, Query, Row, Script, StorageUnavailable
 from toolkit.workflows.batches import Closer, Worker, commit
+from toolkit.workflows.completions import Completions
 from toolkit.workflows.current import using_engine
 from toolkit.workflows.definitions import RunHandle, Workflow
 from toolkit.workflows.failures import revive_error
@@ -33,7 +34,7 @@ from toolkit.workflows.operations import (
     Suspended,
 )
 from toolkit.workflows.orchestrator import Orchestrator
-from toolkit.workflows.queries import RunDetail, RunSummary, find_run, list_runs, list_steps, run_states
+from toolkit.workflows.queries import RunDetail, RunSummary, find_run, list_runs, list_steps
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.runtime import Runtime
 from toolkit.workflows.states import RunState
@@ -89,7 +90,7 @@ class Engine:
         self.resources: dict[type, object] = {}
         self.closers: dict[str, Closer] = {}
         self._workflows: dict[str, Workflow[Any, Any]] = {}
-        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
+        self._completions = Completions(database)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
         self.residents = Residents(self)
@@ -160,13 +161,13 @@ class Engine:
         deadline = self.runtime.clock.monotonic() + self.options.drain_seconds
         while self._has_steps_under_way() and self.runtime.clock.monotonic() < deadline:
             await self.runtime.clock.sleep(0.01)
-        owned = [(execution.run.id, execution.epoch) for execution in self.residents.running.values()]
+        owned = self.residents.owned()
         await self.residents.evict_all()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
-        if owned:
+        if self.options.is_worker:
             await self._give_back(owned)
         await self._orchestrator.close()
 
@@ -202,6 +203,11 @@ class Engine:
     def note_deadline(self, deadline_at: datetime | None) -> None:
         """See that somebody looks when this limit of a wait passes."""
         self._orchestrator.note_deadline(deadline_at)
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether this is a worker whose runs are certainly its own: nobody can have taken them over."""
+        return self.options.is_worker and self._orchestrator.is_leased
 
     def within(self) -> AbstractContextManager[Engine]:
         """Make this engine the caller's for the length of a block."""
@@ -293,9 +299,8 @@ class Engine:
         return outcome.state
 
     async def _submit_durably(self, operation: Operation) -> Any:
-        future = self.submit(operation)
         try:
-            return await asyncio.shield(future)
+            return await self.submit(operation)
         except OutcomeUnknown as error:
             raise StorageError(
                 "the database connection broke during the commit: it is unknown whether this was kept; look, or try "
@@ -334,48 +339,21 @@ class Engine:
             NotFound: there is no such run.
             RunFailed: it failed or was cancelled.
         """
-        while True:
-            watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._watchers.setdefault(run_id, []).append(watcher)
-            try:
-                found = (await run_states(self.database.reader, [run_id])).get(run_id)
-                if found is None:
-                    raise NotFound("run", run_id)
-                state, result, error = found
-                if state is RunState.SUCCEEDED:
-                    return result or "null"
-                if state.is_final:
-                    cause = revive_error(error) if error else None
-                    raise RunFailed(
-                        run_id,
-                        state=state,
-                        error_type=type(cause).__qualname__ if cause else "",
-                        error_message=str(cause) if cause else "",
-                    ) from cause
-                await watcher
-            finally:
-                watchers = self._watchers.get(run_id, [])
-                if watcher in watchers:
-                    watchers.remove(watcher)
-                if not watchers:
-                    self._watchers.pop(run_id, None)
+        is_resident = run_id in self.residents.running or run_id in self.residents.warm
+        ended = await self._completions.wait(run_id, is_resident=is_resident)
+        if ended.state is RunState.SUCCEEDED:
+            return ended.result or "null"
+        cause = revive_error(ended.error) if ended.error else None
+        raise RunFailed(
+            run_id,
+            state=ended.state,
+            error_type=type(cause).__qualname__ if cause else "",
+            error_message=str(cause) if cause else "",
+        ) from cause
 
-    async def look_at_watched(self) -> None:
+    async def look_for_completions(self) -> None:
         """See whether runs that somebody here waits for have ended elsewhere."""
-        if not self._watchers:
-            return
-        try:
-            states = await run_states(self.database.reader, list(self._watchers))
-        except StorageUnavailable:
-            return  # the next look tells
-        for run_id, (state, _, _) in states.items():
-            if state.is_final:
-                self._tell_watchers(run_id)
-
-    def _tell_watchers(self, run_id: str) -> None:
-        for watcher in self._watchers.get(run_id, ()):
-            if not watcher.done():
-                watcher.set_result(None)
+        await self._completions.look()
 
     # The way to the database ---------------------------------------------------------------------------------------
 
@@ -416,19 +394,19 @@ class Engine:
         if isinstance(operation, Suspend):
             return replace(operation, due_at=self.residents.running[operation.run_id].next_deadline)
         if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
-            runs = [(run_id, epoch) for run_id, epoch in operation.runs if not self.residents.holds(run_id, epoch)]
-            return replace(operation, runs=runs)
+            runs = [*operation.runs, *self.residents.unwanted]
+            return replace(operation, runs=[run for run in runs if not self.residents.holds(*run)])
         return operation
 
     async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        is_taking = self._is_open and self.options.is_worker and not self._orchestrator.is_isolating
+        is_taking = self._is_open and self.is_leased and not self._orchestrator.is_isolating
         room = self.residents.room if is_taking else 0
         worker = Worker(self.worker_id, room, self.closers, self.new_id)
         own_now = self.runtime.clock.now() if self.database.is_own_time else None
         outcomes, effects = await self.run_script(commit(operations, worker=worker, own_now=own_now))
         self.residents.apply(effects)
-        for run_id, _ in effects.ended:
-            self._tell_watchers(run_id)
+        for ended in effects.ended:
+            self._completions.tell(ended)
         if effects.unmatched:
             self.submit(DeliverEvents(sorted(effects.unmatched)))
         if effects.has_due_runs:

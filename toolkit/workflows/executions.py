@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from toolkit.storage import OutcomeUnknown
+from toolkit.storage import DataRejected
 from toolkit.workflows.failures import RunCancelled, RunParked
 from toolkit.workflows.operations import (
     ClaimedRun,
@@ -21,6 +21,7 @@ from toolkit.workflows.operations import (
     StepRecord,
     Suspend,
     Suspended,
+    WaitOpened,
     WaitRecord,
 )
 from toolkit.workflows.states import StepKind, StepState
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # What a waiting coroutine costs beyond its journal, roughly; the payloads it has seen are added.
-_COROUTINE_BYTES = 6_000
+_COROUTINE_BYTES = 12_000
+
+
+class StepCall(Protocol):
+    """A step under way."""
+
+    started_at: datetime
+
+    def sighting(self) -> StepRecord: ...
 
 
 class Execution:
@@ -56,7 +65,7 @@ class Execution:
         self.workflow = workflow
         self.epoch = run.epoch
         self.journal = {step.path: step for step in steps if step.state is not StepState.RUNNING}
-        self.waits = {wait.path: wait for wait in waits}
+        self.waits = {wait.path: wait for wait in waits if wait.path not in self.journal}
         self.cursors: dict[str, int] = {}
         self.memory: dict[str, object] = {}
         self.task: asyncio.Task[None] | None = None
@@ -65,12 +74,16 @@ class Execution:
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
         self.has_progressed = False
-        self.in_flight: dict[str, StepRecord] = {}
+        self.in_flight: dict[str, StepCall] = {}
         self.shown: set[str] = set()
         self.payload_bytes = len(run.input)
+        self.last_pauses: dict[str, int] = {}  # of steps that are retried: the attempt before the last pause
         self._parked: dict[str, asyncio.Future[StepRecord]] = {}
         for step in steps:
             self._note_cursor(step)
+            self._note_pause(step.path)
+        for wait in waits:
+            self._note_pause(wait.path)
 
     @property
     def cost_bytes(self) -> int:
@@ -89,8 +102,10 @@ class Execution:
 
     # The way to the database -------------------------------------------------------------------------------------
 
-    async def commit(self, operation: Operation) -> Any:
+    async def commit(self, operation: Operation, *, then: Callable[[Any], None] | None = None) -> Any:
         """The outcome of ``operation`` once it is durable; a cancelled caller still waits for it.
+
+        ``then`` hears of it at once, in the order of commits, even if the caller does not go on.
 
         Raises:
             asyncio.CancelledError: the run is not ours any more.
@@ -98,18 +113,19 @@ class Execution:
         """
         if self.is_dead:
             raise asyncio.CancelledError("this copy of the run was given up")
-        future = self.engine.submit(operation)
+        future = self.engine.submit(operation, then=then)
+        future.add_done_callback(self._check_commit)
         try:
-            outcome = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if not future.done():
-                await asyncio.wait([future])
+            outcome = await future
+        except asyncio.CancelledError:  # it comes when the commit is through
             if self.is_dead:
                 raise
             raise self.foreign_cancellation() from None
-        except OutcomeUnknown:
+        except DataRejected:
+            raise
+        except Exception as error:
             self.engine.residents.abandon(self)
-            raise asyncio.CancelledError("the outcome of a commit is unknown; the run is read again") from None
+            raise asyncio.CancelledError("a commit failed or its outcome is unknown; the run is read again") from error
         if outcome is Fate.LOST or getattr(outcome, "fate", None) is Fate.LOST:
             self.engine.residents.abandon(self)
             raise asyncio.CancelledError("another process owns the run")
@@ -133,6 +149,18 @@ class Execution:
         self.in_flight.pop(step.path, None)
         self.payload_bytes += len(step.result or "") + len(step.arguments or "")
         self._note_cursor(step)
+
+    def _note_pause(self, path: str) -> None:
+        step, is_pause, attempt = path.rpartition("/retry/")
+        if is_pause:
+            self.last_pauses[step] = max(self.last_pauses.get(step, 0), int(attempt))
+
+    def note_wait(self, opened: WaitOpened) -> None:
+        """Keep a wait that is on record, or its end; also when the branch that asked for it is given up meanwhile."""
+        if opened.record is not None:
+            self.note(opened.record)
+        elif opened.wait is not None:
+            self.waits[opened.wait.path] = opened.wait
 
     def _note_cursor(self, step: StepRecord) -> None:
         if step.event_seq is not None and step.kind == StepKind.WAIT:  # its name is the event's key
@@ -163,8 +191,10 @@ class Execution:
         self.note(record)
         self.waits.pop(record.path, None)
         future = self._parked.pop(record.path, None)
-        if future is not None and not future.done():
-            self.enter()
+        if future is None:
+            return
+        self.enter()
+        if not future.done():  # its branch may be on its way out
             future.set_result(record)
 
     def is_parked_at(self, path: str) -> bool:
@@ -185,7 +215,14 @@ class Execution:
         """Every branch waits: put that on record, unless something comes up before it is."""
         if not self.is_suspending:
             self.is_suspending = True
-            self.engine.submit(Suspend(self.run.id, self.epoch, self.next_deadline), then=self._on_suspended)
+            operation = Suspend(self.run.id, self.epoch, self.next_deadline)
+            self.engine.submit(operation, then=self._on_suspended).add_done_callback(self._check_commit)
+
+    def _check_commit(self, future: asyncio.Future[Any]) -> None:
+        """After a commit that failed, only the journal knows where the run stands, whoever waited for the commit."""
+        error = None if future.cancelled() else future.exception()
+        if error is not None and not isinstance(error, DataRejected):
+            self.engine.residents.abandon(self)
 
     def _on_suspended(self, outcome: Suspended) -> None:
         self.is_suspending = False
@@ -255,7 +292,9 @@ class Execution:
     def long_steps(self, *, began_before: datetime) -> list[StepRecord]:
         """Steps that have run for a while and are not on record yet."""
         return [
-            step for path, step in self.in_flight.items() if step.started_at < began_before and path not in self.shown
+            call.sighting()
+            for path, call in self.in_flight.items()
+            if call.started_at < began_before and path not in self.shown
         ]
 
     def mismatch(self, path: str, *, recorded: StepRecord, kind: str, name: str, arguments: str | None) -> RunParked:

@@ -22,6 +22,11 @@ from toolkit.workflows.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 
+# Called after each beat with the age in seconds of the one before (``None`` if there is none on record), and with the
+# monotonic moment just before this one: until a lease after that, nobody takes our runs.
+OnBeat = Callable[[float | None, float], None]
+
+
 class Channel(Protocol):
     """A way to run a script from a thread; see ``Database.side_channel``."""
 
@@ -45,14 +50,14 @@ class Heart:
         worker_id: str,
         interval: float,
         is_ticking: Callable[[], bool],
-        on_lapse: Callable[[float], None],
+        on_beat: OnBeat,
     ) -> None:
-        """``on_lapse`` is called, on the heart's thread, with the age of the last beat when it was late."""
+        """``on_beat`` is called on the heart's thread."""
         self._database = database
         self._worker_id = worker_id
         self._interval = interval
         self._is_ticking = is_ticking
-        self._on_lapse = on_lapse
+        self._on_beat = on_beat
         self._stopped = threading.Event()
         self._channel = database.side_channel()
         self._thread = threading.Thread(target=self._beat_on, name="toolkit-heart", daemon=True)
@@ -74,6 +79,7 @@ class Heart:
             if not self._is_ticking():
                 logger.warning("The event loop does not tick; the heartbeat pauses", extra={"event": "worker.hung"})
                 continue
+            began = self._database.clock.monotonic()
             try:
                 age = self._channel.run_blocking(beat(self._worker_id, own_now=self._own_now()))
             except StorageError as error:
@@ -81,8 +87,7 @@ class Heart:
                     "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
                 )
                 continue
-            if age is not None:
-                self._on_lapse(age)
+            self._on_beat(age, began)
         close = getattr(self._channel, "close", None)
         if close is not None and self._database.dialect != "sqlite":
             close()
@@ -98,10 +103,10 @@ class LoopHeart:
         *,
         worker_id: str,
         interval: float,
-        on_lapse: Callable[[float], None],
+        on_beat: OnBeat,
     ) -> None:
         self._database, self._runtime = database, runtime
-        self._worker_id, self._interval, self._on_lapse = worker_id, interval, on_lapse
+        self._worker_id, self._interval, self._on_beat = worker_id, interval, on_beat
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -117,6 +122,7 @@ class LoopHeart:
     async def _beat_on(self) -> None:
         while True:
             await self._runtime.clock.sleep(self._interval)
+            began = self._runtime.clock.monotonic()
             try:
                 age = await self._beat()
             except StorageError as error:
@@ -124,8 +130,7 @@ class LoopHeart:
                     "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
                 )
                 continue
-            if age is not None:
-                self._on_lapse(age)
+            self._on_beat(age, began)
 
     async def _beat(self) -> float | None:
         own_now = self._runtime.clock.now() if self._database.is_own_time else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.storage import Statement
 from toolkit.workflows.states import RunState, StepState, WaitState
@@ -24,9 +24,8 @@ class Fate(Enum):
     CANCELLED = "cancelled"  # a cancel is under way, so nothing new begins
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One row of the journal."""
+class StepRecord(NamedTuple):
+    """One row of the journal, in the order of its columns in ``statements``: it is written as it is."""
 
     run_id: str
     path: str
@@ -323,6 +322,15 @@ class ClaimedRun:
     is_cancel_requested: bool = False
 
 
+class EndedRun(NamedTuple):
+    """A run that a batch ended or parked."""
+
+    id: str
+    state: RunState
+    result: str | None
+    error: str | None
+
+
 @dataclass(slots=True)
 class Effects:
     """What a batch did beyond the outcomes of its operations; applied before anybody hears of an outcome."""
@@ -333,7 +341,7 @@ class Effects:
     woken: list[tuple[str, int, int]] = field(default_factory=list)  # warm here: (run, prior epoch, new epoch)
     delivered: list[StepRecord] = field(default_factory=list)  # to runs that are ours
     cancel_requested: list[str] = field(default_factory=list)  # runs of ours
-    ended: list[tuple[str, RunState]] = field(default_factory=list)
+    ended: list[EndedRun] = field(default_factory=list)
     unmatched: set[str] = field(default_factory=set)  # event keys to look at again: a run was locked elsewhere
     has_due_runs: bool = False  # something became due that this batch did not take
     must_notify: bool = False  # another process has something to do

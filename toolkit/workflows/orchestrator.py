@@ -46,6 +46,8 @@ class Orchestrator:
         self._last_tick = 0.0
         self._next_due: datetime | None = None
         self._no_takeover_before = 0.0
+        self._last_beat = 0.0
+        self._lapses = self._dispelled_lapses = 0
         self.is_isolating = False  # a suspect runs alone: nothing else is taken meanwhile
         self._heart: Heart | LoopHeart | None = None
         self._liveness: Liveness | None = None
@@ -57,8 +59,10 @@ class Orchestrator:
                 self._liveness = Liveness(self._engine.database.path, worker_id=self._engine.worker_id)
                 self._liveness.hold()
             self._last_tick = self._clock.monotonic()
+            self._last_beat = self._clock.monotonic()
             self._heart = self._make_heart()
             await self._heart.start()
+            self._engine.spawn(self._tick())
             self._engine.spawn(self._work())
         self._engine.spawn(self._watch())
 
@@ -66,14 +70,14 @@ class Orchestrator:
         engine, interval = self._engine, self._options.lease_seconds / 3
         if not engine.runtime.has_threads:
             return LoopHeart(
-                engine.database, engine.runtime, worker_id=engine.worker_id, interval=interval, on_lapse=self._note_beat
+                engine.database, engine.runtime, worker_id=engine.worker_id, interval=interval, on_beat=self._note_beat
             )
         return Heart(
             engine.database,
             worker_id=engine.worker_id,
             interval=interval,
             is_ticking=self._is_ticking,
-            on_lapse=self._note_beat,
+            on_beat=self._note_beat,
         )
 
     async def close(self) -> None:
@@ -103,30 +107,50 @@ class Orchestrator:
     def _is_ticking(self) -> bool:
         return self._clock.monotonic() - self._last_tick < self._options.lease_seconds / 2
 
-    def _note_beat(self, age: float) -> None:
-        """A worker that was away itself (sleep, outage) must not think that everybody else was."""
-        if age > self._options.lease_seconds:
+    @property
+    def is_leased(self) -> bool:
+        """Whether the runs that we hold are certainly still ours."""
+        is_fresh = self._clock.monotonic() - self._last_beat < self._options.lease_seconds
+        return is_fresh and self._lapses == self._dispelled_lapses
+
+    def _note_beat(self, age: float | None, began: float) -> None:
+        """A worker that was away itself (sleep, outage) must not think that everybody else was, nor that it was not."""
+        if age is None or age > self._options.lease_seconds:
+            self._lapses += 1
             self._no_takeover_before = self._clock.monotonic() + self._options.lease_seconds
+        self._last_beat = began
 
     # What is due ---------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         next_sweep = self._clock.monotonic()
         while self._engine.is_open:
-            self._last_tick = self._clock.monotonic()
             self._poked.clear()
-            if self._clock.monotonic() >= next_sweep:
-                await self._sweep()
-                next_sweep = self._clock.monotonic() + self._options.lease_seconds / 3
-            self._expire_waits_of_running()
-            await self._claim()
+            try:
+                if self._clock.monotonic() >= next_sweep:
+                    await self._sweep()
+                    next_sweep = self._clock.monotonic() + self._options.lease_seconds / 3
+                self._expire_waits_of_running()
+                await self._claim()
+            except StorageError as error:  # a worker that stops looking looks healthy and does nothing
+                logger.warning(
+                    "A look for due runs failed; looking again",
+                    extra={"event": "worker.look_failed", "reason": str(error)},
+                )
             await self._pause()
+
+    async def _tick(self) -> None:
+        """Show the heart that the event loop is served, however long the database takes."""
+        while self._engine.is_open:
+            self._last_tick = self._clock.monotonic()
+            await self._clock.sleep(self._options.lease_seconds / 10)
 
     async def _pause(self) -> None:
         """Until poked, until the next limit, or for one turn."""
         seconds = self._options.poll_seconds
         if self._next_due is not None:
-            seconds = min(seconds, max((self._next_due - self._clock.now()).total_seconds(), 0.001))
+            # Not less: the database may think that it is earlier than we do, and says when something is due.
+            seconds = min(seconds, max((self._next_due - self._clock.now()).total_seconds(), 0.01))
         sleeper = self._engine.runtime.spawn(self._clock.sleep(seconds))
         poked = self._engine.runtime.spawn(self._poked.wait())
         try:
@@ -181,7 +205,7 @@ class Orchestrator:
 
     async def _try(self, operation: Operation) -> Any:
         try:
-            return await asyncio.shield(self._engine.submit(operation))
+            return await self._engine.submit(operation)
         except OutcomeUnknown:
             return None  # the next sweep finds what it left
 
@@ -199,7 +223,7 @@ class Orchestrator:
         await self._try(DeliverEvents(keys))
         try:
             await self._engine.run_script(_forget_silent(self._clock.now() - timedelta(days=1)))
-        except StorageUnavailable:
+        except (StorageUnavailable, OutcomeUnknown):
             return  # the next sweep does it
 
     async def _dead_workers(self) -> list[str]:
@@ -231,12 +255,31 @@ class Orchestrator:
                             extra={"event": "worker.deaf", "reason": str(error)},
                         )
                 await self._clock.sleep(min(self._options.poll_seconds, 0.5))
-                await self._engine.look_at_watched()
-                await self._look_at_own()
+                try:
+                    await self._engine.look_for_completions()
+                    await self._dispel_doubt()
+                    await self._look_at_own()
+                except StorageError as error:
+                    logger.warning(
+                        "A look at what others did failed; looking again",
+                        extra={"event": "worker.look_failed", "reason": str(error)},
+                    )
                 self._show_long_steps()
         finally:
             if listener is not None:
                 await listener.close()
+
+    async def _dispel_doubt(self) -> None:
+        """After a lapse: our heartbeat is fresh again, so what is ours on record now is ours; the rest was taken."""
+        lapses, held = self._lapses, list(self._residents.running.values())
+        if lapses == self._dispelled_lapses:
+            return
+        rows = await self._engine.read(Query(sql.RUNS_OF_WORKER, [self._engine.worker_id]))
+        ours = {(run_id, epoch) for run_id, epoch in rows}
+        for execution in held:
+            if (execution.run.id, execution.epoch) not in ours:
+                self._residents.abandon(execution)
+        self._dispelled_lapses = lapses  # one that came meanwhile calls for another look
 
     async def _look_at_own(self) -> None:
         """What other processes did to runs that are ours: deliveries and cancels."""

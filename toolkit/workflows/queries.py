@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.errors import NotFound
 from toolkit.storage import Connection, Query, both, read_moment
 from toolkit.workflows import statements as sql
-from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.operations import EndedRun, StepRecord
 from toolkit.workflows.rows import to_step
 from toolkit.workflows.states import RunState
 
@@ -127,12 +127,10 @@ async def list_steps(connection: Connection, run_id: str) -> list[StepRecord]:
     return [to_step(row) for row in await connection.read(Query(_STEPS, [run_id]))]
 
 
-async def run_states(
-    connection: Connection, run_ids: Sequence[str]
-) -> dict[str, tuple[RunState, str | None, str | None]]:
-    """State, result and error of each run that exists."""
+async def run_states(connection: Connection, run_ids: Sequence[str]) -> dict[str, EndedRun]:
+    """State, result and error of each run that exists, ended or not."""
     rows = await connection.read(Query(sql.RUN_STATES, [list(run_ids)]))
-    return {id_: (RunState(state), result, error) for id_, state, result, error in rows}
+    return {id_: EndedRun(id_, RunState(state), result, error) for id_, state, result, error in rows}
 
 
 def _to_summary(row: Sequence[Any]) -> RunSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ class Residents:
         self.warm: OrderedDict[str, Execution] = OrderedDict()
         self._warm_bytes = 0
         self._loading: dict[str, _Arrival] = {}
+        self.unwanted: list[tuple[str, int]] = []  # became ours while the engine was closing: (run, epoch)
 
     @property
     def active_count(self) -> int:
@@ -53,14 +55,19 @@ class Residents:
         """How many more it may take."""
         return self._engine.options.concurrency - self.active_count
 
-    def holds(self, run_id: str, epoch: int) -> bool:
-        """Whether the run is advanced here in this very epoch, or about to be."""
-        execution, arrival = self.running.get(run_id), self._loading.get(run_id)
-        return (execution is not None and execution.epoch == epoch) or (arrival is not None and arrival.epoch == epoch)
+    def holds(self, run_id: str, epoch: int | None = None) -> bool:
+        """Whether the run is advanced here, or about to be; with ``epoch``, whether in that very epoch."""
+        present = (self.running.get(run_id), self._loading.get(run_id))
+        return any(one is not None and epoch in {None, one.epoch} for one in present)
 
     def has_progressed(self) -> bool:
         """Whether nothing runs here that has not made a checkpoint since it was taken."""
         return not self._loading and all(execution.has_progressed for execution in self.running.values())
+
+    def owned(self) -> list[tuple[str, int]]:
+        """The runs that are ours on record, each with its epoch."""
+        running = [(run_id, execution.epoch) for run_id, execution in self.running.items()]
+        return running + [(run_id, arrival.epoch) for run_id, arrival in self._loading.items()]
 
     def nearest_deadline(self) -> datetime | None:
         """The nearest limit of a wait of a running run."""
@@ -71,6 +78,8 @@ class Residents:
 
     def apply(self, effects: Effects) -> None:
         """Bring memory in step with what a batch has done."""
+        if not self._engine.is_open:
+            self._refuse(effects)
         for run_id, prior_epoch, epoch in effects.woken:
             if not self._go_on(run_id, prior_epoch=prior_epoch, epoch=epoch):
                 self._expect(run_id, epoch)
@@ -93,12 +102,20 @@ class Residents:
             self._deliver(record)
         for run_id in effects.cancel_requested:
             self._request_cancel(run_id)
-        for run_id, _ in effects.ended:
-            self._evict_warm(run_id)
+        for ended in effects.ended:
+            self._evict_warm(ended.id)
         for run_id, _, _ in effects.woken:
             execution = self.running.get(run_id)
             if execution is not None and execution.active == 0:  # what woke it was known to it already
                 execution.suspend()
+
+    def _refuse(self, effects: Effects) -> None:
+        """The batch was under way when the engine began to close: what it took is given back."""
+        self.unwanted += [(run_id, epoch) for run_id, _, epoch in effects.woken]
+        self.unwanted += [(run.id, run.epoch) for run in (*effects.started, *effects.claimed)]
+        for run_id, _ in self.unwanted:
+            self._evict_warm(run_id)
+        effects.woken, effects.started, effects.claimed = [], [], []
 
     def _expect(self, run_id: str, epoch: int) -> None:
         """The run is ours in ``epoch`` and will be read in; any copy that is here is older."""
@@ -232,8 +249,7 @@ class Residents:
         self.warm.clear()
         self._loading.clear()
         self._warm_bytes = 0
-        for execution in everybody:
-            await execution.evict()
+        await asyncio.gather(*(execution.evict() for execution in everybody))
 
     def _leave(self, run_id: str) -> None:
         was_full = self.room <= 0

@@ -73,27 +73,6 @@ def to_step(row: Sequence[Any]) -> StepRecord:
     )
 
 
-def step_values(step: StepRecord) -> Sequence[Any]:
-    """In the order of ``INSERT_STEPS``."""
-    return (
-        step.run_id,
-        step.path,
-        step.name,
-        step.kind,
-        step.state.value,
-        step.started_at,
-        step.ended_at,
-        step.arguments,
-        step.result,
-        step.error,
-        step.details,
-        step.display_name,
-        step.attempts,
-        step.epoch,
-        step.event_seq,
-    )
-
-
 def to_claimed(row: Sequence[Any]) -> ClaimedRun:
     """In the order of the claim's columns in ``statements``; the epoch is the one that the claim gives it."""
     created_at = read_moment(row[9])

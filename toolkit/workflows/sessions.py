@@ -13,7 +13,6 @@ from toolkit.ids import new_id as any_id
 from toolkit.storage import Statement, adapt, uninterrupted
 from toolkit.workflows import statements as sql
 from toolkit.workflows.operations import StepRecord
-from toolkit.workflows.rows import step_values
 
 if TYPE_CHECKING:
     from toolkit.workflows.executions import Execution
@@ -47,7 +46,7 @@ class StepSession(AsyncSession):
             await self.flush()
             connection = await self.connection()
             # The checkpoint goes in before the fence is read: on SQLite the first write begins the transaction.
-            await _execute(connection, sql.INSERT_STEPS, step_values(record), self._database.dialect)
+            await _execute(connection, sql.INSERT_STEPS, record, self._database.dialect)
             is_ours = bool(await _execute(connection, _FENCE, (record.run_id, record.epoch), self._database.dialect))
             if is_ours:
                 await uninterrupted(super().commit())
@@ -140,7 +139,7 @@ async def _execute(connection: Any, statement: Statement, values: Any, dialect: 
     """Run one of the engine's statements for one row of values on a session's connection."""
     try:
         if dialect == "sqlite":
-            result = await connection.exec_driver_sql(statement.sqlite, tuple(adapt(value) for value in values))
+            result = await connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
         else:
             is_many = "unnest(" in statement.postgresql
             bound = tuple([value] for value in values) if is_many else tuple(values)

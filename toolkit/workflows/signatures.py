@@ -25,7 +25,9 @@ class Signature:
         self.function = function
         self.what = what
         self._return_type = return_type
-        self._parameters = inspect.signature(function).parameters
+        self._signature = inspect.Signature(list(inspect.signature(function).parameters.values()))
+        self._parameters = self._signature.parameters
+        self._positional = [name for name, p in self._parameters.items() if p.kind is not p.KEYWORD_ONLY]
         for parameter in self._parameters.values():
             if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
                 raise DefinitionError(
@@ -71,10 +73,10 @@ class Signature:
         Raises:
             TypeError: as the function itself would raise.
         """
-        if not args and kwargs.keys() == self._parameters.keys():
-            return dict(kwargs)
+        if not kwargs and len(args) == len(self._parameters) == len(self._positional):
+            return dict(zip(self._positional, args, strict=True))
         try:
-            return dict(inspect.Signature(list(self._parameters.values())).bind(*args, **kwargs).arguments)
+            return dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise TypeError(f"{self.what}: {error}") from None
 

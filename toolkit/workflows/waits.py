@@ -52,7 +52,7 @@ async def wait_on_record(
     execution = scope.execution
     if path in execution.journal:
         return _checked(scope, execution.journal[path], kind=kind, name=name)
-    execution.check()
+    scope.check()
     if path not in execution.waits:
         wait = WaitRecord(
             id=wait_id or execution.engine.new_id(),
@@ -69,16 +69,13 @@ async def wait_on_record(
         )
         if child is not None:
             child = replace(child, parent_wait=wait.id)
-        opened = await execution.commit(OpenWait(execution.run.id, execution.epoch, wait, child, attached))
+        operation = OpenWait(execution.run.id, execution.epoch, wait, child, attached)
+        opened = await execution.commit(operation, then=execution.note_wait)
         if opened.fate is Fate.CANCELLED:
             execution.request_cancel()
             raise RunCancelled
-        if opened.record is not None:
-            execution.note(opened.record)
-            return _checked(scope, opened.record, kind=kind, name=name)
-        if path in execution.journal:  # delivered between the commit and now
-            return execution.journal[path]
-        execution.waits[path] = opened.wait
+        if path in execution.journal:  # over before it began, or since
+            return _checked(scope, execution.journal[path], kind=kind, name=name)
     execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
         return _checked(scope, await execution.park(path), kind=kind, name=name)
@@ -262,7 +259,7 @@ async def _emit_once(scope: Scope, *, key: str, text: str, run_id: str | None) -
     if path in execution.journal:
         _checked(scope, execution.journal[path], kind=StepKind.MESSAGE, name=key)
         return
-    execution.check()
+    scope.check()
     now = execution.engine.runtime.clock.now()
     record = StepRecord(
         run_id=execution.run.id,

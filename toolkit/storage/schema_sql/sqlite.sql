@@ -13,6 +13,29 @@ CREATE TABLE toolkit_audit (
 );
 CREATE INDEX ix_toolkit_audit_actor ON toolkit_audit (actor, id);
 CREATE INDEX ix_toolkit_audit_object ON toolkit_audit (object_kind, object_id, id);
+CREATE TABLE toolkit_entity_move (
+    id TEXT NOT NULL,
+    entity TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    field TEXT NOT NULL,
+    from_state TEXT,
+    to_state TEXT NOT NULL,
+    at TEXT NOT NULL,
+    "by" TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_entity_move PRIMARY KEY (id)
+);
+CREATE INDEX ix_toolkit_entity_move_entity ON toolkit_entity_move (entity, entity_id, id);
+CREATE TABLE toolkit_entity_version (
+    entity TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    "values" TEXT NOT NULL,
+    at TEXT NOT NULL,
+    "by" TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_entity_version PRIMARY KEY (entity, entity_id, version),
+    CONSTRAINT ck_toolkit_entity_version_action CHECK (action IN ('created', 'updated', 'deleted'))
+);
 CREATE TABLE toolkit_event (
     id VARCHAR NOT NULL,
     "key" VARCHAR NOT NULL,
@@ -35,11 +58,43 @@ CREATE TABLE toolkit_file (
     "key" TEXT NOT NULL,
     created_at TEXT NOT NULL,
     created_by TEXT NOT NULL,
+    state TEXT NOT NULL,
+    quarantine_reason TEXT,
     CONSTRAINT pk_toolkit_file PRIMARY KEY (id),
-    CONSTRAINT ck_toolkit_file_size CHECK (size >= 0)
+    CONSTRAINT ck_toolkit_file_size CHECK (size >= 0),
+    CONSTRAINT ck_toolkit_file_state CHECK (state IN ('stored', 'quarantined'))
 );
 CREATE INDEX ix_toolkit_file_created_by ON toolkit_file (created_by, id);
 CREATE UNIQUE INDEX ux_toolkit_file_key ON toolkit_file (storage, "key");
+CREATE TABLE toolkit_group (
+    id TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_group PRIMARY KEY (id)
+);
+CREATE TABLE toolkit_membership (
+    user_id TEXT NOT NULL,
+    group_id TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_membership PRIMARY KEY (user_id, group_id)
+);
+CREATE INDEX ix_toolkit_membership_group ON toolkit_membership (group_id, user_id);
+CREATE TABLE toolkit_notification (
+    id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    channel TEXT,
+    recipient TEXT,
+    details TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    ended_at TEXT,
+    last_error TEXT,
+    CONSTRAINT pk_toolkit_notification PRIMARY KEY (id),
+    CONSTRAINT ck_toolkit_notification_state CHECK (state IN ('pending', 'done', 'failed'))
+);
+CREATE INDEX ix_toolkit_notification_due ON toolkit_notification (due_at, id) WHERE state = 'pending';
+CREATE INDEX ix_toolkit_notification_task ON toolkit_notification (task_id, id);
 CREATE TABLE toolkit_rule_activation (
     id TEXT NOT NULL,
     rule TEXT NOT NULL,
@@ -53,15 +108,58 @@ CREATE TABLE toolkit_rule_activation (
     CONSTRAINT ck_toolkit_rule_activation_kind CHECK (kind IN ('activated', 'rolled_back', 'deactivated'))
 );
 CREATE INDEX ix_toolkit_rule_activation_rule ON toolkit_rule_activation (rule, id);
+CREATE TABLE toolkit_rule_case (
+    rule TEXT NOT NULL,
+    name TEXT NOT NULL,
+    input TEXT NOT NULL,
+    expected TEXT NOT NULL,
+    note TEXT,
+    changed_by TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_rule_case PRIMARY KEY (rule, name)
+);
 CREATE TABLE toolkit_rule_pointer (
     rule TEXT NOT NULL,
     active_version INTEGER,
     generation INTEGER NOT NULL,
     activation_id TEXT,
+    next_version INTEGER,
+    next_at TEXT,
+    next_by TEXT,
+    next_reason TEXT,
     changed_by TEXT NOT NULL,
     changed_at TEXT NOT NULL,
     CONSTRAINT pk_toolkit_rule_pointer PRIMARY KEY (rule),
-    CONSTRAINT ck_toolkit_rule_pointer_activation CHECK ((activation_id IS NULL) = (generation = 0))
+    CONSTRAINT ck_toolkit_rule_pointer_activation CHECK (activation_id IS NOT NULL OR active_version IS NULL),
+    CONSTRAINT ck_toolkit_rule_pointer_next CHECK ((next_version IS NULL) = (next_at IS NULL))
+);
+CREATE TABLE toolkit_rule_shadow (
+    rule TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    started_by TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    compared INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    CONSTRAINT pk_toolkit_rule_shadow PRIMARY KEY (rule),
+    CONSTRAINT ck_toolkit_rule_shadow_counts CHECK (changed + failed <= compared)
+);
+CREATE TABLE toolkit_rule_shadow_difference (
+    rule TEXT NOT NULL,
+    decision TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    fields TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_rule_shadow_difference PRIMARY KEY (rule, decision)
+);
+CREATE TABLE toolkit_rule_trust (
+    rule TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    trusted_by TEXT NOT NULL,
+    trusted_at TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_rule_trust PRIMARY KEY (rule, version)
 );
 CREATE TABLE toolkit_rule_version (
     id TEXT NOT NULL,
@@ -118,6 +216,18 @@ CREATE INDEX ix_toolkit_run_suspect ON toolkit_run (due_at) WHERE losses >= 2 AN
 CREATE INDEX ix_toolkit_run_worker ON toolkit_run (worker_id) WHERE state = 'running';
 CREATE INDEX ix_toolkit_run_workflow ON toolkit_run (workflow, id);
 CREATE UNIQUE INDEX uq_toolkit_run_key ON toolkit_run (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE TABLE toolkit_substitute (
+    id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    substitute_id TEXT NOT NULL,
+    first_day DATE NOT NULL,
+    last_day DATE NOT NULL,
+    CONSTRAINT pk_toolkit_substitute PRIMARY KEY (id),
+    CONSTRAINT ck_toolkit_substitute_days CHECK (first_day <= last_day),
+    CONSTRAINT ck_toolkit_substitute_other CHECK (user_id <> substitute_id)
+);
+CREATE INDEX ix_toolkit_substitute_substitute ON toolkit_substitute (substitute_id, last_day);
+CREATE INDEX ix_toolkit_substitute_user ON toolkit_substitute (user_id);
 CREATE TABLE toolkit_task (
     id TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -133,7 +243,18 @@ CREATE TABLE toolkit_task (
     output TEXT,
     output_schema_digest TEXT NOT NULL,
     assigned_to TEXT,
+    owner TEXT,
+    sent_back_to TEXT,
+    sent_back_by TEXT,
+    candidates TEXT NOT NULL,
+    prepared_by TEXT NOT NULL,
+    four_eyes INTEGER NOT NULL,
+    quorum TEXT,
+    priority INTEGER NOT NULL,
     due_at TEXT,
+    due_order TEXT NOT NULL,
+    ladder TEXT NOT NULL,
+    next_at TEXT,
     created_at TEXT NOT NULL,
     created_by TEXT,
     completed_at TEXT,
@@ -141,6 +262,7 @@ CREATE TABLE toolkit_task (
     ended_at TEXT,
     ended_by TEXT,
     end_reason TEXT,
+    evidence TEXT,
     version INTEGER NOT NULL,
     CONSTRAINT pk_toolkit_task PRIMARY KEY (id),
     CONSTRAINT ck_toolkit_task_state CHECK (state IN ('open', 'claimed', 'completed', 'cancelled', 'expired')),
@@ -148,9 +270,67 @@ CREATE TABLE toolkit_task (
     CONSTRAINT ck_toolkit_task_completed CHECK ((state = 'completed') = (completed_at IS NOT NULL))
 );
 CREATE INDEX ix_toolkit_task_assigned ON toolkit_task (assigned_to, state, id);
+CREATE INDEX ix_toolkit_task_due ON toolkit_task (state, due_order, id);
 CREATE INDEX ix_toolkit_task_name ON toolkit_task (name, state, id);
+CREATE INDEX ix_toolkit_task_next ON toolkit_task (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX ix_toolkit_task_run ON toolkit_task (run_id, id);
 CREATE INDEX ix_toolkit_task_state ON toolkit_task (state, id);
+CREATE TABLE toolkit_task_change (
+    id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    note TEXT,
+    details TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_task_change PRIMARY KEY (id)
+);
+CREATE INDEX ix_toolkit_task_change_task ON toolkit_task_change (task_id, id);
+CREATE TABLE toolkit_task_draft (
+    task_id TEXT NOT NULL,
+    person TEXT NOT NULL,
+    output TEXT NOT NULL,
+    saved_at TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_task_draft PRIMARY KEY (task_id, person)
+);
+CREATE TABLE toolkit_task_inbox (
+    task_id TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    due_order TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_task_inbox PRIMARY KEY (task_id, actor)
+);
+CREATE INDEX ix_toolkit_task_inbox_actor ON toolkit_task_inbox (actor, due_order, task_id);
+CREATE TABLE toolkit_task_link (
+    id TEXT NOT NULL,
+    token_hash TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    person TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    used_at TEXT,
+    revoked_at TEXT,
+    CONSTRAINT pk_toolkit_task_link PRIMARY KEY (id),
+    CONSTRAINT uq_toolkit_task_link_token UNIQUE (token_hash)
+);
+CREATE INDEX ix_toolkit_task_link_task ON toolkit_task_link (task_id, id);
+CREATE TABLE toolkit_task_vote (
+    task_id TEXT NOT NULL,
+    voter TEXT NOT NULL,
+    at TEXT NOT NULL,
+    output TEXT NOT NULL,
+    is_rejection INTEGER NOT NULL,
+    groups TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_task_vote PRIMARY KEY (task_id, voter)
+);
+CREATE TABLE toolkit_user (
+    id TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    email TEXT,
+    channels TEXT,
+    CONSTRAINT pk_toolkit_user PRIMARY KEY (id)
+);
 CREATE TABLE toolkit_worker (
     id VARCHAR NOT NULL,
     host VARCHAR NOT NULL,

@@ -1,0 +1,49 @@
+"""Those in this process who wait for the end of a run, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+from toolkit.errors import NotFound
+from toolkit.storage import Database, StorageUnavailable
+from toolkit.workflows.operations import EndedRun
+from toolkit.workflows.queries import run_states
+
+
+class Completions:
+    """Tells them at once of a run that ends here, and looks from time to time for those that end elsewhere."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[str, asyncio.Future[EndedRun]] = {}
+
+    async def wait(self, run_id: str, *, is_resident: bool) -> EndedRun:
+        """The end of a run. One that is resident ends here, unless it is taken over; nobody has to look for it.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        if not is_resident:
+            states = await run_states(self._database.reader, [run_id])
+            if run_id not in states:
+                raise NotFound("run", run_id)
+            if states[run_id].state.is_final:
+                return states[run_id]
+        future = self._waiting.setdefault(run_id, asyncio.get_running_loop().create_future())
+        return await asyncio.shield(future)
+
+    def tell(self, ended: EndedRun) -> None:
+        """A run has ended."""
+        if ended.state.is_final and (future := self._waiting.pop(ended.id, None)) is not None:
+            future.set_result(ended)
+
+    async def look(self) -> None:
+        """See whether awaited runs have ended in other processes."""
+        if not self._waiting:
+            return
+        try:
+            states = await run_states(self._database.reader, list(self._waiting))
+        except StorageUnavailable:
+            return  # the next look tells
+        for ended in states.values():
+            self.tell(ended)
