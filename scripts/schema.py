@@ -1,4 +1,8 @@
-"""Writes the checked-in schema from the tables that the rooms declare: ``python -m scripts.schema [--check]``."""
+"""Writes the checked-in schema from the tables that the rooms declare: ``python -m scripts.schema [--check]``.
+
+While there is only the first revision, nothing has been released and its SQL is the schema itself. With the second
+revision the SQL of the first stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from toolkit.storage import Table
+from toolkit.storage.schema import HEAD
 
-ROOMS = ("access", "files", "workflows", "rules", "human")
-FOLDER = Path(__file__).parent.parent / "toolkit" / "storage" / "schema_sql"
+ROOMS = ("access", "files", "workflows", "rules", "human", "agents", "entities")
+STORAGE = Path(__file__).parent.parent / "toolkit" / "storage"
+FOLDERS = [STORAGE / "schema_sql", *([STORAGE / "migrations" / "first_schema"] if HEAD == "0001" else [])]
 DIALECTS: dict[str, Dialect] = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}  # type: ignore[no-untyped-call]
 
 
@@ -37,12 +43,13 @@ def main() -> int:
     is_check = "--check" in sys.argv
     stale = []
     for name, dialect in DIALECTS.items():
-        path, text = FOLDER / f"{name}.sql", render(dialect)
-        if is_check:
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                stale.append(path.name)
-        else:
-            path.write_text(text, encoding="utf-8")
+        text = render(dialect)
+        for path in [folder / f"{name}.sql" for folder in FOLDERS]:
+            if not is_check:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            elif not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(path.relative_to(STORAGE).as_posix())
     if stale:
         print(f"out of date: {', '.join(stale)}; run: python -m scripts.schema")
     return 1 if stale else 0

@@ -102,22 +102,59 @@ class RecordedError(ToolkitError):
 
 
 class ModelUnavailable(RetryableError):
-    """The model cannot answer now: rate limit, overload, network or time-out. Asked again, after ``retry_after`` if given."""
+    """The model cannot answer now: rate limit, overload, network or time-out; not asked again before ``retry_after``."""
 
 
 class ModelBehaviorError(FatalError):
     """The model answered with nothing that the agent can use; replay would meet the same answer, so this is final."""
 
 
-class TurnsExceeded(FatalError):
+class BudgetExceeded(FatalError):
+    """An agent reached one of its limits; see ``agent``, ``limit`` (its name), ``allowed`` and ``used``."""
+
+    def __init__(self, agent: str, *, limit: str, allowed: object, used: object) -> None:
+        super().__init__(
+            f"agent {agent!r} has used {used} of {allowed} ({limit}) and was stopped before it used more; raise "
+            f"limits=Limits({limit}=...), let a person decide with on_reached='ask', or give the agent less to do"
+        )
+        self.agent, self.limit, self.allowed, self.used = agent, limit, allowed, used
+
+
+class TurnsExceeded(BudgetExceeded):
     """An agent asked its model as often as it may and still has no result; see ``agent`` and ``max_turns``."""
 
     def __init__(self, agent: str, *, max_turns: int) -> None:
-        super().__init__(
+        super().__init__(agent, limit="requests", allowed=max_turns, used=max_turns)
+        message = (
             f"agent {agent!r} has no result after {max_turns} requests to its model, which is its max_turns; "
             "raise max_turns= or give the model less to do"
         )
-        self.agent, self.max_turns = agent, max_turns
+        self.args = (message,)
+        self.max_turns = max_turns
+
+
+class RunBudgetExceeded(BudgetExceeded):
+    """All agents of a run together reached a limit; ``agent`` is the one that was about to use more."""
+
+    def __init__(self, agent: str, *, limit: str, allowed: object, used: object) -> None:
+        super().__init__(agent, limit=limit, allowed=allowed, used=used)
+        message = (
+            f"the agents of this run have used {used} of {allowed} ({limit}) together, and agent {agent!r} was stopped "
+            f"before it used more; raise run_limits(Limits({limit}=...)) or give them less to do"
+        )
+        self.args = (message,)
+
+
+class ApprovalMismatch(FatalError):
+    """A tool call that needs a person's approval is about to run as something else than what was approved."""
+
+    def __init__(self, tool: str, *, call_id: str, approved: str | None, found: str) -> None:
+        was = f"approved was {approved}" if approved else "nobody has approved it"
+        super().__init__(
+            f"the call {call_id!r} of tool {tool!r} was stopped: it is {found}, and {was}. The tool's parameters "
+            "changed since it was approved, or something went around the approval; start a new run"
+        )
+        self.tool, self.call_id, self.approved, self.found = tool, call_id, approved, found
 
 
 class AgentDiverged(FatalError):
@@ -159,6 +196,28 @@ class Conflict(ToolkitError):
         self.details = details
 
 
+class FileInUse(Conflict):
+    """A file cannot be deleted because something alive refers to it; see ``file_id`` and ``references``."""
+
+    def __init__(self, file_id: str, references: Sequence[str]) -> None:
+        shown = ", ".join(references[:5]) + (f" and {len(references) - 5} more" if len(references) > 5 else "")
+        super().__init__(
+            f"file {file_id!r} is needed by {shown}; it can be deleted when they have ended",
+            file_id=file_id,
+            references=list(references),
+        )
+        self.file_id, self.references = file_id, list(references)
+
+
+class FileQuarantined(Conflict):
+    """A file that nobody may read: it waits for its scan, or the scan found something; see ``reason``."""
+
+    def __init__(self, file_id: str, *, filename: str, reason: str | None) -> None:
+        why = f"was refused by the scan: {reason}" if reason else "waits for its scan"
+        super().__init__(f"the file {filename!r} ({file_id}) {why}", file_id=file_id, reason=reason)
+        self.file_id, self.filename, self.reason = file_id, filename, reason
+
+
 class RunStateError(Conflict):
     """A run was asked for a move that its state does not allow; see ``run_id``, ``state``, ``wanted``."""
 
@@ -167,6 +226,50 @@ class RunStateError(Conflict):
             f"run {run_id!r} is {state!r} and cannot become {wanted!r}", run_id=run_id, state=state, wanted=wanted
         )
         self.run_id, self.state, self.wanted = run_id, state, wanted
+
+
+class VersionMismatch(Conflict):
+    """Somebody else changed it first; ``details`` has the ``version`` that it has now."""
+
+    def __init__(self, kind: str, key: str, *, version: str, expected: str) -> None:
+        super().__init__(
+            f"{kind} {key!r} is in version {version}, the change is for {expected}; read it again, and decide anew",
+            version=version,
+            expected=expected,
+        )
+        self.kind, self.key, self.version, self.expected = kind, key, version, expected
+
+
+class TransitionRefused(Conflict):
+    """An entity was asked for a move that its life cycle does not allow; see ``source``, ``target``, ``allowed``.
+
+    ``unmet`` names the conditions of the move that do not hold.
+    """
+
+    def __init__(
+        self,
+        entity: str,
+        entity_id: str,
+        *,
+        source: str | None,
+        target: str,
+        allowed: Sequence[str],
+        unmet: Sequence[str] = (),
+    ) -> None:
+        place = f"is {source!r} and cannot become" if source is not None else "is new and cannot begin as"
+        why = f", because it is not so that {' and '.join(unmet)}" if unmet else ""
+        may = f"; allowed: {', '.join(map(repr, allowed))}" if allowed else "; nothing is allowed from there"
+        super().__init__(
+            f"{entity} {entity_id!r} {place} {target!r}{why}{may}",
+            entity=entity,
+            entity_id=entity_id,
+            source=source,
+            target=target,
+            allowed=list(allowed),
+            unmet=list(unmet),
+        )
+        self.entity, self.entity_id = entity, entity_id
+        self.source, self.target, self.allowed, self.unmet = source, target, list(allowed), list(unmet)
 
 
 class Unauthenticated(ToolkitError):
@@ -202,6 +305,17 @@ class ConfigurationError(ToolkitError, ValueError):
 
 class StorageError(ToolkitError):
     """The database or a file storage does not do what it must."""
+
+
+class SchemaOutdated(StorageError):
+    """The tables are of another revision than the code; see ``found``, ``needed`` and ``whose`` (tables)."""
+
+    def __init__(self, *, found: str, needed: str, whose: str = "the toolkit's") -> None:
+        super().__init__(
+            f"the database holds {whose} tables in revision {found}, this code needs {needed}; "
+            "run `toolkit db upgrade`, or use the code that made them"
+        )
+        self.found, self.needed, self.whose = found, needed, whose
 
 
 # For whoever decides with rules: an author reads the first three, a business user the fourth. ----------------------

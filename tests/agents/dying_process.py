@@ -57,7 +57,7 @@ async def main(database_url: str, model_url: str, dies_after: str | None) -> Non
     agent.checkpoint = durability.checkpoint = dying  # type: ignore[attr-defined]
     database = Database(database_url)
     await database.open()
-    engine = Engine(database, workflows=[read_invoice], options=EngineOptions(lease_seconds=1.0, poll_seconds=0.05))
+    engine = Engine(database, workflows=[read_invoice], options=EngineOptions(lease_seconds=3.0, poll_seconds=0.05))
     price = {"input_per_million": "1", "output_per_million": "1"}
     engine.resources[ModelRegistry] = ModelRegistry(
         {"m": {"api": "responses", "model": "gpt-5-mini", "base_url": model_url, "api_key": "sk-test", "price": price}}

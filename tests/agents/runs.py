@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from toolkit.agents import Agent, ModelRegistry
+from toolkit.agents import Agent, AgentService, ModelRegistry, People, Question, Reply
 from toolkit.agents import agent as agent_module
+from toolkit.agents import approvals as approvals_module
 from toolkit.agents import durability as durability_module
-from toolkit.errors import RunFailed
+from toolkit.agents import limits as limits_module
+from toolkit.errors import RunFailed, WaitTimeout
 from toolkit.storage import Database
 from toolkit.workflows import (
     Checkpoint,
@@ -22,6 +25,8 @@ from toolkit.workflows import (
     StepRecord,
     checkpoint,
     step_context,
+    suspend,
+    wait_for_event,
     workflow,
 )
 
@@ -49,11 +54,14 @@ class Runs:
         self.is_cut_off = asyncio.Event()
         self.recorded: set[str] = set()
         self.progress = asyncio.Condition()
+        self.questions: asyncio.Queue[Question] = asyncio.Queue()
+        self.is_approving = False
+        self.service = AgentService(database, [], models=registry)
 
     @asynccontextmanager
     async def open(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runs]:
-        monkeypatch.setattr(agent_module, "checkpoint", self._checkpoint)
-        monkeypatch.setattr(durability_module, "checkpoint", self._checkpoint)
+        for module in (agent_module, approvals_module, durability_module, limits_module):
+            monkeypatch.setattr(module, "checkpoint", self._checkpoint)
         await self._start_process()
         try:
             yield self
@@ -103,6 +111,36 @@ class Runs:
         """Have another registry from here on."""
         self.registry = self.engine.resources[ModelRegistry] = registry
 
+    async def asked(self) -> Question:
+        """The next question to a person, once the run waits for its answer."""
+        async with asyncio.timeout(30):
+            question = await self.questions.get()
+            while (await self.engine.get_run(self.run.id)).summary.state != "suspended":  # noqa: ASYNC110 - a state is a row
+                await asyncio.sleep(0.01)
+        return question
+
+    async def answer(self, answer: Any, *, by: str = "ada") -> None:
+        """Answer what was asked; None withdraws the question."""
+        await self.engine.emit_event("answer", {"answer": answer, "by": by}, run_id=self.run.id)
+
+    async def approve(self, question: Question, *, arguments: dict[str, Any] | None = None) -> None:
+        """Approve every call that waits, with other ``arguments`` if they are given."""
+        await self.answer(_approval(question, arguments))
+
+    async def _ask(self, question: Question) -> Reply:
+        self.questions.put_nowait(question)
+        if self.is_approving:  # a person who says yes to everything, and is there again after every restart
+            payload: Any = {"answer": _approval(question, None), "by": "ada"}
+            await suspend(interval=0)
+        else:
+            limit = question.expires.total_seconds() if question.expires is not None else -1
+            try:
+                payload = await wait_for_event("answer", max_wait_time=limit)
+            except WaitTimeout:
+                payload = {"answer": None, "by": None}
+        answer = None if payload["answer"] is None else question.answer_type.model_validate(payload["answer"])
+        return Reply(answer=answer, task_id="task", by=payload["by"], at=datetime.now(UTC))
+
     async def steps(self) -> dict[str, StepRecord]:
         """The journal of the last run, by path."""
         return {step.path: step for step in await self.engine.list_steps(self.run.id)}
@@ -122,6 +160,8 @@ class Runs:
         self.workflow = calls_an_agent
         self.engine = Engine(self.database, workflows=[calls_an_agent], options=OPTIONS)
         self.engine.resources[ModelRegistry] = self.registry
+        self.engine.resources[People] = People(self._ask)
+        self.engine.resources[AgentService] = self.service
         await self.engine.open()
 
     async def _checkpoint(self, key: str, **arguments: Any) -> Checkpoint:
@@ -143,3 +183,9 @@ class Runs:
                 await self.progress.wait_for(lambda: self.recorded >= set(cut.beside))
             self.is_cut_off.set()
             await asyncio.Event().wait()  # for ever: what comes after a process has died
+
+
+def _approval(question: Question, arguments: dict[str, Any] | None) -> dict[str, Any]:
+    edited = {"arguments": arguments} if arguments else {}
+    held = question.about.model_dump()["calls"]
+    return {"decisions": [{"id": call["id"], "decision": "approve", **edited} for call in held]}

@@ -21,12 +21,14 @@ class ScriptedModel:
         self.turns = turns
         self.before = before
         self.requests = 0
+        self.heard: list[list[ModelMessage]] = []
         self.model = FunctionModel(self._answer, model_name="scripted")
 
     def _answer(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         turn = sum(isinstance(message, ModelResponse) for message in messages)
         self.before(turn)
         self.requests += 1
+        self.heard.append(messages)
         line = self.turns[turn]
         return ModelResponse(parts=[TextPart(line)] if isinstance(line, str) else list(line))
 

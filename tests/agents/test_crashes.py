@@ -102,7 +102,7 @@ async def test_a_tool_that_died_before_its_checkpoint_runs_again_with_the_same_k
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script, office = _scripted(runs), Office()
-    monkeypatch.setattr(AGENT, "tools", (_hanging_once(runs), *AGENT.tools[1:]))
+    monkeypatch.setattr(AGENT, "tools", (tool(_hanging_once(runs)), *AGENT.tools[1:]))
     monkeypatch.delattr(AGENT, "_pydantic_agent", raising=False)
 
     runs.is_cut_off.clear()

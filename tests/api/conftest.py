@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.installation import WORKFLOWS, Caller, Installation, approve_payment, key_sets, limit
+from tests.api.installation import WORKFLOWS, Caller, Installation, approve_payment, key_sets, limit, reader
 from toolkit.access import ApiKey, ApiKeyAuthenticator, DevelopmentAuthenticator, new_api_key
+from toolkit.agents import AgentService, ModelRegistry
 from toolkit.api import Services
 from toolkit.files import FileLimits, FileStorages, FileStore
 from toolkit.human import TaskService, close_tasks
-from toolkit.rules import RuleService
+from toolkit.rules import RULE_WORKFLOWS, RuleService
 from toolkit.storage import Database
 from toolkit.workflows import Engine
 
@@ -22,8 +23,12 @@ from toolkit.workflows import Engine
 async def installation(database: Database, tmp_path: Path) -> AsyncIterator[Installation]:
     """Everything open, with a worker; whoever calls is believed."""
     rules = RuleService(database, [limit])
-    engine = Engine(database, workflows=WORKFLOWS)
+    engine = Engine(database, workflows=(*WORKFLOWS, *RULE_WORKFLOWS))
+    models = ModelRegistry({"small": {"model": "gpt-5-mini", "api_key": "sk-test"}})
+    agents = AgentService(database, [reader], models=models)
+    engine.resources[AgentService], engine.resources[ModelRegistry] = agents, models
     engine.closers["human"] = close_tasks
+    engine.resources[RuleService] = rules
     storages = FileStorages.from_configuration(
         {"default": f"file://{tmp_path / 'files'}"}, base_folder=tmp_path, key="file_storage"
     )
@@ -31,12 +36,14 @@ async def installation(database: Database, tmp_path: Path) -> AsyncIterator[Inst
         engine=engine,
         files=FileStore(database, storages, limits=FileLimits(max_bytes=2_000_000)),
         rules=rules,
+        agents=agents,
         tasks=TaskService(database=database, humans={approve_payment.name: approve_payment}, engine=engine),
         database=database,
         authenticator=DevelopmentAuthenticator(),
         upload_bytes=2_000_000,
     )
     await rules.open()
+    engine.resources[FileStore] = services.files
     await engine.open()
     yield Installation(services)
     await engine.close()

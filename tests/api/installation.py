@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from toolkit.access import Permission
+from toolkit.agents import Agent, tool
 from toolkit.api import Services, build_api
 from toolkit.errors import TaskCancelled
 from toolkit.files import File
@@ -44,6 +45,21 @@ approve_payment = Human(
     output_type=Approval,
     assign_to="finance",
     timeout=timedelta(days=2),
+)
+
+
+def pay(account: str, amount: Decimal) -> str:
+    """Pay somebody."""
+    return f"{amount} to {account}"
+
+
+reader = Agent(
+    "read_payment",
+    model="small",
+    input_type=Payment,
+    system_prompt="You read payments.",
+    user_prompt="Total: {{ input.total }}",
+    tools=[tool(effect="money")(pay)],
 )
 
 
@@ -83,7 +99,13 @@ async def wait_for_letter() -> Any:
     return await wait_for_event("letter")
 
 
-WORKFLOWS = (approve, greet, measure, repeat, wait_for_letter)
+@workflow()
+async def decide(total: Decimal) -> bool:
+    """Ask the rule."""
+    return (await limit(Payment(total=total))).allowed
+
+
+WORKFLOWS = (approve, decide, greet, measure, repeat, wait_for_letter)
 
 
 @dataclass

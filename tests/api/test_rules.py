@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.installation import Caller
+from tests.api.installation import Caller, until
 
 RULE = "/toolkit/v1/rules/limit"
 
@@ -131,3 +131,142 @@ async def test_unknown_rules_and_versions_are_not_found(call: Caller) -> None:
     assert (await call("GET", f"{RULE}/versions/9")).status_code == 404
     assert (await call("POST", f"{RULE}/versions/9/activate")).status_code == 404
     assert (await call("POST", f"{RULE}/rollback")).status_code == 409
+
+
+async def test_an_input_is_decided_and_explained(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    told = await call("POST", f"{RULE}/explain", json={"input": {"total": "5"}, "version": 1})
+    wrong = await call("POST", f"{RULE}/explain", json={"input": {"total": "much"}})
+
+    assert told.json()["rows"] == ["t/r1"]
+    assert "row 1 matched: total at most 10" in told.json()["text"]
+    assert wrong.json()["errors"][0]["loc"] == "input.total"
+
+
+async def test_a_graph_that_is_not_stored_is_tried(call: Caller) -> None:
+    told = await call("POST", f"{RULE}/simulate", json={"graph": table("10"), "input": {"total": "5"}})
+    broken = await call("POST", f"{RULE}/simulate", json={"graph": {}, "input": {"total": "5"}})
+
+    assert told.json()["output"] == {"allowed": True}
+    assert told.json()["nodes"][0]["kind"] == "table"
+    assert broken.status_code == 422
+    assert (await call("GET", f"{RULE}/versions")).json()["items"] == []
+
+
+async def test_what_was_decided_in_runs_is_listed_and_explained(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    await call("POST", f"{RULE}/versions/1/activate")
+    for total in ("5", "50", "500"):
+        await result_of(call, "decide", {"total": total})
+
+    page = (await call("GET", f"{RULE}/decisions", params={"limit": 2})).json()
+    rest = (await call("GET", f"{RULE}/decisions", params={"after": page["next"]})).json()
+    told = (await call("GET", f"/toolkit/v1/decisions/{rest['items'][0]['id']}/explain")).json()
+
+    assert [one["rows"] for one in [*page["items"], *rest["items"]]] == [{"t/r2": 1}, {"t/r2": 1}, {"t/r1": 1}]
+    assert (told["input"], told["output"], told["agrees"]) == ({"total": "5"}, {"allowed": True}, True)
+    assert "row 1 matched: total at most 10" in told["text"]
+    assert (await call("GET", "/toolkit/v1/decisions/nothing/explain")).status_code == 404
+
+
+async def result_of(call: Caller, workflow: str, input: dict[str, Any]) -> Any:
+    """Start a run and wait for its result."""
+    started = await call("POST", f"/toolkit/v1/workflows/{workflow}/runs", json={"input": input})
+    assert started.status_code == 201, started.text
+
+    async def ended() -> Any:
+        run = (await call("GET", f"/toolkit/v1/runs/{started.json()['id']}")).json()
+        return run if run["state"] in {"succeeded", "failed"} else None
+
+    return await until(ended)
+
+
+async def test_stored_cases_stand_before_an_activation(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    case = {"input": {"total": "50"}, "expected": {"allowed": True}, "note": "from the handbook"}
+
+    stored = await call("PUT", f"{RULE}/cases/fifty", json=case)
+    listed = (await call("GET", f"{RULE}/cases")).json()["items"]
+    ran = (await call("POST", f"{RULE}/cases/run", json={"version": 1})).json()
+    by_function = (await call("POST", f"{RULE}/cases/run")).json()
+    refused = await call("POST", f"{RULE}/versions/1/activate")
+    forced = await call("POST", f"{RULE}/versions/1/activate", json={"force": True, "reason": "new handbook"})
+
+    assert (stored.status_code, [one["name"] for one in listed]) == (200, ["fifty"])
+    assert (ran["failed"], ran["coverage"]["never_hit"], by_function["passed"]) == (1, ["t/r1"], 1)
+    assert (refused.status_code, refused.json()["details"]["failing"]) == (409, ["fifty"])
+    assert forced.json()["active_version"] == 1
+    assert (await call("GET", f"{RULE}/versions/1/coverage")).json()["percent"] == 0
+    assert (await call("DELETE", f"{RULE}/cases/fifty")).status_code == 204
+    assert (await call("PUT", f"{RULE}/cases/fifty", json={"input": {}, "expected": {}})).status_code == 422
+
+
+async def test_a_version_is_reviewed_before_it_decides(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    await call("POST", f"{RULE}/versions", json={"graph": table("60")})
+    await result_of(call, "decide", {"total": "50"})
+    await result_of(call, "decide", {"total": "5000"})
+
+    changes = (await call("GET", f"{RULE}/versions/2/diff", params={"against": 1})).json()["items"]
+    analysed = (await call("GET", f"{RULE}/versions/1/analysis")).json()["tables"]
+    tested = (await call("POST", f"{RULE}/versions/1/backtest")).json()
+
+    assert [change["text"] for change in changes] == ["t, row 1, Total: was `<= 10`, is `<= 60`"]
+    assert (analysed[0]["gaps"], analysed[0]["dead_rows"]) == ([], [])
+    assert (tested["compared"], tested["changed"], tested["decisions"][0]["input"]) == (2, 1, {"total": "50"})
+    assert (await call("GET", f"{RULE}/versions/2/diff")).status_code == 422
+    assert (await call("GET", f"{RULE}/versions/9/analysis")).status_code == 404
+
+
+async def test_a_file_of_inputs_is_decided_as_a_job(call: Caller) -> None:
+    upload = {"files": ("totals.csv", b"total\n50\n5000\nmuch\n", "text/csv")}
+    file_id = (await call("POST", "/toolkit/v1/files", files=upload)).json()["items"][0]["id"]
+
+    started = await call("POST", f"{RULE}/evaluate-file", json={"file_id": file_id})
+
+    async def ended() -> Any:
+        run = (await call("GET", f"/toolkit/v1/runs/{started.json()['run_id']}")).json()
+        return run if run["state"] in {"succeeded", "failed"} else None
+
+    result = (await until(ended))["result"]
+    content = await call("GET", f"/toolkit/v1/files/{result['results'][0]['id']}/content")
+    assert (started.status_code, result["rows"], result["failed"]) == (202, 3, 1)
+    assert content.text.splitlines()[:2] == [
+        '{"line":2,"output":{"allowed":true}}',
+        '{"line":3,"output":{"allowed":false}}',
+    ]
+    assert (await call("POST", f"{RULE}/evaluate-file", json={"file_id": "none"})).status_code == 404
+
+
+async def test_a_shadow_is_started_read_and_stopped(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    await call("PUT", f"{RULE}/versions/1/shadow")
+    await result_of(call, "decide", {"total": "50"})
+
+    stopped = (await call("DELETE", f"{RULE}/shadow")).json()
+    kept = (await call("GET", f"{RULE}/shadow")).json()
+
+    assert (stopped["compared"], stopped["changed"]) == (1, 1)
+    assert kept == stopped
+    assert kept["differences"][0]["fields"] == ["allowed"]
+
+
+async def test_an_activation_can_be_planned(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    path = f"{RULE}/versions/1/activate"
+
+    planned = (await call("POST", path, json={"valid_from": "2999-01-01T00:00:00Z"})).json()
+
+    assert (planned["active_version"], planned["next_version"]) == (None, 1)
+    assert planned["next_at"].startswith("2999-01-01T00:00:00")
+    assert (await call("POST", path, json={"valid_from": "2999-01-01T00:00:00"})).status_code == 422
+
+
+async def test_somebody_answers_for_a_version(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    path = f"{RULE}/versions/1/trust"
+
+    assert (await call("POST", path, json={"reason": "we wrote it"})).json()["trusted"] is True
+    assert (await call("POST", path, json={"reason": "we wrote it"})).status_code == 409
+    assert (await call("DELETE", path)).json()["trusted"] is False
+    assert (await call("POST", path, json={})).status_code == 422

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from tests.api.installation import Caller, Installation
 from tests.api.test_tasks import ended
@@ -18,7 +19,7 @@ async def test_workflows_are_listed_with_the_schema_of_their_input(call: Caller)
     listed = {workflow["name"]: workflow for workflow in (await call("GET", WORKFLOWS)).json()["items"]}
     one = (await call("GET", f"{WORKFLOWS}/greet")).json()
 
-    assert set(listed) == {"approve", "greet", "measure", "repeat", "wait_for_letter"}
+    assert set(listed) == {"approve", "decide", "greet", "measure", "repeat", "rules.evaluate_chunk", "rules.evaluate_file", "wait_for_letter"}
     assert one == listed["greet"]
     assert one["description"] == "Say hello."
     assert one["input_schema"]["properties"]["name"]["type"] == "string"
@@ -118,3 +119,15 @@ async def test_an_unknown_file_is_a_field_error(call: Caller) -> None:
 async def test_an_unknown_workflow_is_not_found(call: Caller) -> None:
     assert (await call("GET", f"{WORKFLOWS}/nothing")).status_code == 404
     assert (await call("POST", f"{WORKFLOWS}/nothing/runs", json={"input": {}})).status_code == 404
+
+
+async def test_a_location_holds_where_the_api_is_mounted(installation: Installation) -> None:
+    parent = FastAPI()
+    parent.mount("/process", installation.app)
+    call = installation.caller(parent)
+
+    started = await call("POST", f"/process{WORKFLOWS}/greet/runs", json={"input": {"name": "Ada"}})
+
+    assert started.headers["location"] == f"/process/toolkit/v1/runs/{started.json()['id']}"
+    assert (await call("GET", started.headers["location"])).status_code == 200
+    assert (await call("GET", f"/process{WORKFLOWS}/nothing")).json()["instance"] == f"/process{WORKFLOWS}/nothing"

@@ -10,18 +10,25 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from toolkit.access import Permission, Principal
 from toolkit.clock import SystemClock
 from toolkit.files import File
 from toolkit.human import (
+    Calendar,
+    Escalate,
+    Group,
     Human,
+    Quorum,
     Task,
     TaskCancelled,
     TaskDetail,
     TaskExpired,
     TaskService,
     TaskState,
+    TaskWatch,
     Timeout,
     Value,
+    WorkingTime,
     close_tasks,
 )
 from toolkit.storage import Database
@@ -111,10 +118,78 @@ async def upload_note() -> None:
     await review(Invoice(number="1"), files=[note])
 
 
-HUMANS = (review, review_soon, review_or_reject)
+# One question each way of asking.
+claimable = Human("claimable", title="Take it", output_type=Verdict, candidates=["ada", Group("finance")])
+mine = Human("mine", title="For Ada", output_type=Verdict, assign_to="ada")
+nobodys = Human("nobodys", title="For nobody", output_type=Verdict)
+two_pairs_of_eyes = Human(
+    "two_pairs_of_eyes", title="Four eyes", output_type=Verdict, candidates=["ada", Group("finance")], four_eyes=True
+)
+two_of_three = Human(
+    "two_of_three",
+    title="Two of three",
+    output_type=Verdict,
+    candidates=["ada", "bob", "cleo"],
+    quorum=Quorum(needed=2, of=3),
+)
+legal_and_finance = Human(
+    "legal_and_finance",
+    title="Legal and finance",
+    output_type=Verdict,
+    candidates=[Group("legal"), Group("finance")],
+    quorum=Quorum(one_of_each=("legal", "finance")),
+    four_eyes=True,
+)
+# Berlin: summer time ends on 2027-10-31; 2027-11-01 is a holiday in Bavaria.
+BAVARIA = Calendar("Europe/Berlin", holidays="DE-BY")
+climbing = Human(
+    "climbing",
+    title="Answer me",
+    output_type=Verdict,
+    assign_to="ada",
+    calendar=BAVARIA,
+    reminders=[WorkingTime(hours=4), WorkingTime(days=1)],
+    escalation=[Escalate("bob", after=WorkingTime(days=2)), Escalate(Group("finance"))],
+    timeout=Timeout(WorkingTime(days=3), on_timeout="escalate"),
+)
+MORE = {
+    human.name: human
+    for human in (
+        claimable, mine, nobodys, two_pairs_of_eyes, two_of_three, legal_and_finance, climbing
+    )
+}  # fmt: skip
+
+
+@workflow()
+async def ask_by_name(name: str, prepared_by: list[str]) -> str:
+    try:
+        answer = await MORE[name](None, prepared_by=prepared_by)
+    except TaskExpired:
+        return "expired"
+    voters = ",".join(vote.by for vote in answer.votes)
+    return f"{answer.outcome} by {answer.completed_by} {answer.output.approved} [{voters}]"
+
+
+@workflow()
+async def ask_in_a_child(name: str) -> str:
+    return await ask_by_name(name, [])
+
+
+@workflow()
+async def ask_in_a_loop_and_side_by_side(names: list[str]) -> list[str]:
+    said = []
+    for name in names:
+        first, second = await gather(ask_by_name(name, []), MORE[name]())
+        said += [first, second.completed_by or ""]
+    return said
+
+
 WORKFLOWS: tuple[Workflow[..., Any], ...] = (
     approve,
+    ask_by_name,
     ask_for_an_hour,
+    ask_in_a_child,
+    ask_in_a_loop_and_side_by_side,
     ask_twice,
     go_on_after_an_hour,
     review_all,
@@ -140,12 +215,19 @@ class TurnedClock:
         await self._machine.sleep(seconds)
 
 
+def person(id: str, *permissions: Permission) -> Principal:
+    """Somebody who may answer tasks, and no more than that."""
+    return Principal(id=id, kind="person", permissions=frozenset({Permission.TASKS_COMPLETE, *permissions}))
+
+
 class Office:
     """One installation of the engine with its tasks; it can be closed and opened again on the same database."""
 
     def __init__(self, url: str) -> None:
         self.clock = TurnedClock()
-        self.humans: dict[str, Human[Any, Any]] = {human.name: human for human in HUMANS}
+        self.humans: dict[str, Human[Any, Any]] = {
+            human.name: human for human in (review, review_soon, review_or_reject, *MORE.values())
+        }
         self._url = url
 
     async def open(self) -> None:
@@ -154,9 +236,12 @@ class Office:
         self.engine = Engine(self.database, workflows=WORKFLOWS)
         self.engine.closers["human"] = close_tasks
         self.tasks = TaskService(database=self.database, humans=self.humans, engine=self.engine)
+        self.watch = TaskWatch(self.tasks, self.database, poll_seconds=0.05)
         await self.engine.open()
+        await self.watch.open()
 
     async def close(self) -> None:
+        await self.watch.close()
         await self.engine.close()
         await self.database.close()
 
@@ -170,6 +255,18 @@ class Office:
         """Let ``forward`` pass at once."""
         self.clock.ahead += forward
         self.engine.poke()
+
+    async def asked(self, name: str, *, started_by: str | None = None, prepared_by: Sequence[str] = ()) -> str:
+        """The id of a new task of this name."""
+        run = await self.engine.start(ask_by_name, name, list(prepared_by), started_by=started_by)
+        return await self.open_task(run.id)
+
+    async def staff(self) -> None:
+        """Ada leads; Bob and Cleo are finance, Dora and Cleo are legal."""
+        for person in ("ada", "bob", "cleo", "dora"):
+            await self.tasks.directory.put_user(person, email=f"{person}@example.com")
+        await self.tasks.directory.put_group("finance", members=["bob", "cleo"])
+        await self.tasks.directory.put_group("legal", members=["dora", "cleo"])
 
     async def open_task(self, run_id: str) -> str:
         """The id of the one task that the run has open, as soon as it has."""

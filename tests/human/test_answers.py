@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.human.office import Invoice, Office, Verdict, approve, ask_twice, review_all, upload_note
-from toolkit.access import Principal, acting_as, list_audit
+from toolkit.access import Permission, Principal, acting_as, list_audit
 from toolkit.errors import Conflict, InvalidInput, NotFound
 from toolkit.human import TaskState
 
-GRACE = Principal(id="grace", kind="person")
+GRACE = Principal(id="grace", kind="person", permissions=frozenset({Permission.TASKS_MANAGE}))
 
 
 async def test_a_task_carries_what_a_form_needs(office: Office) -> None:
@@ -85,7 +86,7 @@ async def test_exactly_one_of_fifty_answers_wins(office: Office) -> None:
     task_id = await office.open_task(run.id)
 
     async def answer(number: int) -> str | Conflict:
-        with acting_as(Principal(id=f"person-{number}", kind="person")):
+        with acting_as(replace(GRACE, id=f"person-{number}")):
             try:
                 await office.tasks.complete(task_id, f'{{"approved": true, "amount": {number}}}')
             except Conflict as error:

@@ -23,6 +23,7 @@ from toolkit.storage import Database, Query, both
 
 INVOICES = 40
 _ENDED = {"succeeded", "failed", "cancelled", "parked"}
+_UNFINISHED = both("unfinished", "SELECT id, state, error FROM toolkit_run WHERE state <> 'succeeded'")
 _MODEL_CALLS = both("model calls", "SELECT run_id, path, result FROM toolkit_step WHERE kind = 'model_call'")
 
 
@@ -154,9 +155,11 @@ async def count(
         async with database.session() as session:
             payments = (await session.exec(select(Payment))).all()
         rows = await database.reader.read(Query(_MODEL_CALLS))
+        unfinished = await database.reader.read(Query(_UNFINISHED))
     finally:
         await database.close()
     report.payments = len(payments)
+    report.faults += [f"run {run_id} is {state}: {error}" for run_id, state, error in unfinished]
     due, paid = sorted(amount for _, amount in invoices.values()), sorted(payment.amount for payment in payments)
     if due != paid:
         report.faults.append(f"due {len(due)} payments of {sum(due)} in all, booked {len(paid)} of {sum(paid)}")

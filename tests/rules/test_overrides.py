@@ -305,7 +305,7 @@ def outcome(found: object) -> object:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_batch_gives_what_single_calls_give(shape: str, sandbox: Sandbox) -> None:
     override = override_of(SHAPES[shape], sandbox, shipping)
-    inputs = orders(2_500, seed=7)
+    inputs = orders(5_000, seed=7)
 
     single: list[object] = []
     for one in inputs:

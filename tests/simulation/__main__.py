@@ -34,7 +34,9 @@ def main() -> int:
                 break
     seconds = time.perf_counter() - began
     played = seed - options.first + 1
-    print(f"{played} histories in {seconds:.0f} s ({played / seconds:.0f} a second); failing seeds: {failing or 'none'}")
+    print(
+        f"{played} histories in {seconds:.0f} s ({played / seconds:.0f} a second); failing seeds: {failing or 'none'}"
+    )
     for kind, count in kinds.most_common():
         print(f"  {count:5} {kind}")
     return 1 if failing else 0

@@ -99,9 +99,9 @@ class Weather:
 class SlowConnection:
     """A connection whose calls take virtual time before and after they happen, and sometimes fail."""
 
-    def __init__(self, path: Path, *, weather: Weather, clock: SimulatedClock, committed: Callable[[], None]) -> None:
+    def __init__(self, path: Path, *, weather: Weather, committed: Callable[[], None]) -> None:
         self._inner = InlineConnection(path, synchronous="OFF")
-        self._weather, self._clock, self._committed = weather, clock, committed
+        self._weather, self._committed = weather, committed
         self._turn = asyncio.Lock()
 
     async def run(self, script: Script[T]) -> T:
@@ -154,9 +154,8 @@ class SimulatedDatabase(Database):
 
     def __init__(self, path: Path, *, weather: Weather, clock: SimulatedClock, committed: Callable[[], None]) -> None:
         super().__init__(f"sqlite:///{path}", clock=clock)
-        self._make = lambda told: SlowConnection(path, weather=weather, clock=clock, committed=told)
-        self._committed = committed
+        self._weather, self._committed = weather, committed
 
     async def open(self) -> None:
-        self._writer = self._make(self._committed)
-        self._reader = self._make(lambda: None)
+        self._writer = SlowConnection(self.path, weather=self._weather, committed=self._committed)
+        self._reader = SlowConnection(self.path, weather=self._weather, committed=lambda: None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 _MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 _HOST: ContextVar[Host | None] = ContextVar("host", default=None)
@@ -29,6 +30,10 @@ class Host:
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """Runs ready callbacks in random order and jumps to the next timer when there are none."""
 
+    # asyncio's own queues, which it does not declare
+    _ready: deque[Any]
+    _scheduled: list[Any]
+
     def __init__(self, random: Random) -> None:
         super().__init__()
         self._random = random
@@ -36,7 +41,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self._ticks = 0
         self.complaints: list[str] = []
         self.set_exception_handler(self._complain)
-        self.set_task_factory(_make_task)
+        self.set_task_factory(cast("Any", _make_task))
 
     def time(self) -> float:
         return self._now
@@ -79,7 +84,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
                 break
             for task in pending:
                 task.cancel()
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+                task.add_done_callback(
+                    lambda done: done.cancelled() or done.exception()
+                )  # nobody is left to hear of it
             for _ in range(10):
                 await asyncio.sleep(0)
         host.is_alive = False
@@ -114,7 +121,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         host = _HOST.get()
         if host is None or (host.is_alive and not host.is_mourned):
-            self.complaints.append(f"{context.get('message')}: {context.get('exception')!r} {context.get('task') or ''}")
+            self.complaints.append(
+                f"{context.get('message')}: {context.get('exception')!r} {context.get('task') or ''}"
+            )
 
 
 def _make_task(

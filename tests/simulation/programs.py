@@ -148,7 +148,7 @@ class Author:
             kinds += ["gather"] * 3 + ["race"] * 2 + ["child", "child", "start", "try", "fail"]
         match random.choice(kinds):
             case "work":
-                return ["work", self._label(), random.choice((0.0, 0.01, 0.2, 1.5))]
+                return ["work", self._label(), random.choice((0.0, 0.01, 0.2, 1.5, 8.0))]
             case ("hasty" | "patient" | "growing") as kind:
                 return [kind, self._label(), random.randint(0, 3)]
             case "sleep":

@@ -18,6 +18,7 @@ class Permission(StrEnum):
 
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
+    FILES_DELETE = "files:delete"
     WORKFLOWS_READ = "workflows:read"
     WORKFLOWS_START = "workflows:start"
     RUNS_READ = "runs:read"
@@ -25,13 +26,24 @@ class Permission(StrEnum):
     TASKS_READ = "tasks:read"
     TASKS_COMPLETE = "tasks:complete"
     TASKS_CANCEL = "tasks:cancel"
+    TASKS_MANAGE = "tasks:manage"
+    TASK_LINKS_USE = "task-links:use"
+    DIRECTORY_READ = "directory:read"
+    DIRECTORY_WRITE = "directory:write"
     RULES_READ = "rules:read"
     RULES_UPLOAD = "rules:upload"
     RULES_ACTIVATE = "rules:activate"
     RULES_EVALUATE = "rules:evaluate"
+    RULES_SIMULATE = "rules:simulate"
+    RULES_TRUST = "rules:trust"
+    DECISIONS_READ = "decisions:read"
+    AGENTS_READ = "agents:read"
+    AGENTS_CHANGE = "agents:change"
+    AGENTS_ACTIVATE = "agents:activate"
     EVENTS_EMIT = "events:emit"
     ENTITIES_READ = "entities:read"
     ENTITIES_WRITE = "entities:write"
+    ENTITIES_DELETE = "entities:delete"
     AUDIT_READ = "audit:read"
     HEALTH_READ = "health:read"
 
@@ -39,8 +51,8 @@ class Permission(StrEnum):
 Permissions: TypeAlias = frozenset[Permission] | Literal["*"]
 """What someone holds: some permissions, or ``"*"``, which also covers those that later versions add."""
 
-PUBLIC: Final = frozenset({Permission.HEALTH_READ})
-"""What needs no credential at all."""
+PUBLIC: Final = frozenset({Permission.HEALTH_READ, Permission.TASK_LINKS_USE})
+"""What needs no credential at all; a task's link is one itself."""
 
 
 def parse_permissions(found: str | Iterable[str], *, key: str) -> Permissions:

@@ -3,9 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from toolkit.agents.agent import Agent, AgentInput, Retries
+from toolkit.agents.approvals import Approval, CallDecision, CallDecisions, HeldCalls
+from toolkit.agents.changes import Changes
+from toolkit.agents.limits import LimitDecision, Limits, LimitShown, run_limits
 from toolkit.agents.model_registry import ConfiguredModelKey, ModelRegistry, using_model
+from toolkit.agents.people import People, Question, Reply
 from toolkit.agents.results import AgentRunResult, Usage
-from toolkit.agents.tools import Tool, get_tool_context, tool, tool_idempotency_key
+from toolkit.agents.service import AgentDifference, AgentService, AgentSummary, AgentVersion
+from toolkit.agents.tools import Effect, Tool, get_tool_context, tool, tool_idempotency_key
 
 if TYPE_CHECKING:
     from pydantic_ai import ModelRetry, ToolFailed
@@ -13,17 +18,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agent",
+    "AgentDifference",
     "AgentInput",
     "AgentRunResult",
+    "AgentService",
+    "AgentSummary",
+    "AgentVersion",
+    "Approval",
+    "CallDecision",
+    "CallDecisions",
+    "Changes",
     "ConfiguredModelKey",
+    "Effect",
+    "HeldCalls",
+    "LimitDecision",
+    "LimitShown",
+    "Limits",
     "ModelRegistry",
     "ModelRetry",
+    "People",
+    "Question",
+    "Reply",
     "Retries",
     "Tool",
     "ToolContext",
     "ToolFailed",
     "Usage",
     "get_tool_context",
+    "run_limits",
     "tool",
     "tool_idempotency_key",
     "using_model",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property, partial
+from itertools import count
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Union, get_args, get_origin
 
@@ -13,23 +15,36 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
+from toolkit.agents.approvals import Approval
 from toolkit.agents.attachments import check_files, files_of, read_message
 from toolkit.agents.calls import AgentCall, current_spending, entered
+from toolkit.agents.changes import Definition
 from toolkit.agents.failures import retry_policy, translated_failure
 from toolkit.agents.fingerprints import digest
+from toolkit.agents.limits import Limits, ask_to_raise, current_run_limits
 from toolkit.agents.model_registry import ModelRegistry, current_registry
+from toolkit.agents.people import Desk, People
 from toolkit.agents.prices import price_of
 from toolkit.agents.prompts import Prompt
-from toolkit.agents.results import AgentRunResult, OutputT, Usage, total
-from toolkit.agents.tools import Tool, check_context_type, check_wanted_contexts, functions_of, pydantic_tools
-from toolkit.errors import DefinitionError, InvalidInput, ModelBehaviorError
+from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
+from toolkit.agents.service import AgentService
+from toolkit.agents.tools import Tool, check_context_type, check_wanted_contexts, pydantic_tools, tools_of
+from toolkit.errors import (
+    AgentDiverged,
+    BudgetExceeded,
+    DefinitionError,
+    InvalidInput,
+    ModelBehaviorError,
+    RunBudgetExceeded,
+)
 from toolkit.files import File
 from toolkit.serialization import Codec, codec_for, describe
-from toolkit.workflows import checkpoint, run_step, step_context
+from toolkit.workflows import checkpoint, current_run, resource, run_step, step_context
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent as PydanticAgent
     from pydantic_ai.messages import ModelResponse, UserContent
+    from pydantic_ai.usage import UsageLimits
 
 ContextT = TypeVar("ContextT", default=Any)
 
@@ -49,6 +64,8 @@ class Retries:
     """A tool call that the model got wrong, or whose tool raised ``ModelRetry``; for each tool."""
     output: int = 1
     """An answer that does not fit ``output_type``."""
+    behavior: int = 0
+    """The whole work, from its first request, after the model came to nothing usable; tools are called again too."""
 
 
 class RecordedConfig(BaseModel):
@@ -61,6 +78,10 @@ class RecordedConfig(BaseModel):
     max_turns: int
     tools: str
     """Digest of the tools' names and signatures; for the reader, who wonders why a resumed run diverged."""
+    limits: Limits = Limits()
+    version: int | None = None
+    """Of the agent's versions; None is its code."""
+    started_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Agent(Generic[OutputT, ContextT]):
@@ -72,7 +93,9 @@ class Agent(Generic[OutputT, ContextT]):
 
     ``output_type`` is checked by Pydantic; validators of it run again when a run resumes, so they must be pure. A tool
     may run again if the process dies inside it: give :func:`tool_idempotency_key` to what must happen once.
-    Where the code changed under a run and would now ask something else, the run fails (``on_divergence="fail"``).
+    Tools that move money wait for a person (``approval`` says who is asked); ``limits`` bounds what one call uses.
+    Where the code changed under a run and would now ask something else, the run fails (``on_divergence="fail"``), or
+    the agent begins its work again from the first request (``"restart"``), which pays and calls tools once more.
 
     Raises:
         DefinitionError: a template, a tool or the tool context is declared in a way that cannot work.
@@ -92,8 +115,10 @@ class Agent(Generic[OutputT, ContextT]):
         max_turns: int = 20,
         model_parameters: Mapping[str, Any] | None = None,
         output_mode: OutputMode = "tool",
+        limits: Limits | None = None,
+        approval: Approval | None = None,
         retries: Retries = Retries(),
-        on_divergence: Literal["fail"] = "fail",
+        on_divergence: Literal["fail", "restart"] = "fail",
     ) -> None:
         if not name or "/" in name or any(character.isspace() for character in name):
             raise DefinitionError(
@@ -107,9 +132,12 @@ class Agent(Generic[OutputT, ContextT]):
         self.system_prompt = Prompt(system_prompt, place=f"agent {name!r}: system_prompt", input_type=input_type)
         self.user_prompt = Prompt(user_prompt, place=f"agent {name!r}: user_prompt", input_type=input_type)
         check_context_type(tool_context_type, agent=name)
-        self.tools = functions_of(tools, agent=name)
+        self.tools = tools_of(tools, agent=name)
         check_wanted_contexts(self.tools, agent=name, context_type=tool_context_type)
         self.max_turns, self.retries = max_turns, retries
+        limits = limits or Limits()
+        self.limits = limits if limits.requests is not None else limits.model_copy(update={"requests": max_turns})
+        self.approval = approval or Approval()
         self.model_parameters = dict(model_parameters or {})
         self.output_mode, self.on_divergence = output_mode, on_divergence
         frame = sys._getframe(1)  # noqa: SLF001  # where the author wrote it, for messages about duplicates
@@ -129,20 +157,24 @@ class Agent(Generic[OutputT, ContextT]):
             ModelUnavailable: the model did not answer, however often it was asked.
             ConfigurationError: the model cannot be asked; the message says what to change.
             ModelBehaviorError: the model answered with nothing usable.
-            TurnsExceeded: there is no result after ``max_turns`` requests.
+            BudgetExceeded: a limit was reached, and nobody raised it; ``TurnsExceeded`` if it is the requests.
+            WrongContext: a person may have to be asked, and the agent was called inside a step or a tool.
             AgentDiverged: the code changed while the run was away, and would now ask something else.
         """
         self._check_input(input)
         self._check_tool_context(tool_context)
         sent = files_of(input, files)
         check_files(sent)
+        can_wait = current_run() is not None and step_context() is None  # below a step or a tool no run can wait
+        given = _Given(input=input, files=sent, tool_context=tool_context)
         result = await run_step(
             name=self.name,
             kind="agent",
-            body=partial(self._perform, input, tool_context=tool_context, files=sent),
+            body=partial(self._perform, given, can_wait=can_wait),
             result=self._result_codec,
             arguments=_arguments(input, files),
             reencode=partial(_reencoded, type(input)) if isinstance(input, BaseModel) else None,
+            can_wait=can_wait,
         )
         spending = current_spending()
         if spending is not None:
@@ -157,45 +189,119 @@ class Agent(Generic[OutputT, ContextT]):
         """The JSON Schema of ``output``."""
         return codec_for(self.output_type).schema()
 
-    async def _perform(self, input: AgentInput, *, tool_context: Any, files: Sequence[File]) -> AgentRunResult[OutputT]:
-        registry, step = current_registry(), step_context()
-        await registry.load(self.model)
-        config = await self._settle_config(registry, input, files)
-        call = AgentCall(
-            agent=self.name,
-            model=config.model,
-            registry=registry,
-            tool_context=tool_context,
-            retry=retry_policy(self.retries.model),
-            step_id=f"{step.run_id}/{step.path}" if step is not None else None,
-        )
-        result = await self._ask(call, config, await read_message(config.user_prompt, files))
+    async def _perform(self, given: _Given, *, can_wait: bool) -> AgentRunResult[OutputT]:
+        step = step_context()
+        desk = Desk(agent=self.name, people=resource(People), obstacle=None if can_wait else _obstacle())
+        if step is not None and desk.obstacle is not None and (self._gated or self.limits.on_reached == "ask"):
+            desk.require()  # before anything is paid
+        lost = Spending()
+        result = await self._attempts(given, desk, lost)
+        result = result.model_copy(update={"usage": result.usage + lost.usage, "cost": total((result.cost, lost.cost))})
         if step is not None:
             step.details.update(model=result.model, usage=result.usage.model_dump(), cost=_shown(result.cost))
         return result
 
-    async def _settle_config(self, registry: ModelRegistry, input: AgentInput, files: Sequence[File]) -> RecordedConfig:
-        """What this call goes by: decided at its first attempt, read from the journal at every later one."""
+    async def _attempts(self, given: _Given, desk: Desk, lost: Spending) -> AgentRunResult[OutputT]:
+        """The work, begun again where that is wanted; every beginning has checkpoints of its own."""
+        for number in count():
+            try:
+                return await self._attempt(given, desk, lost, prefix=f"attempt:{number}/" if number else "")
+            except AgentDiverged:
+                if self.on_divergence == "fail":
+                    raise
+            except ModelBehaviorError:
+                if number >= self.retries.behavior:
+                    raise
+        raise AssertionError  # count() does not end
+
+    async def _attempt(self, given: _Given, desk: Desk, lost: Spending, *, prefix: str) -> AgentRunResult[OutputT]:
+        """The work from its first request; after a limit is raised it is gone through again, all from the journal."""
+        registry, step = current_registry(), step_context()
+        await registry.load(self.model)
+        config = await self._settle_config(registry, given, desk, prefix=prefix)
+        await registry.load(config.model)
+        message = await read_message(config.user_prompt, given.files)
+        limits = config.limits
+        for number in count():
+            call = AgentCall(
+                agent=self.name,
+                model=config.model,
+                registry=registry,
+                tool_context=given.tool_context,
+                retry=retry_policy(self.retries.model),
+                step_id=f"{step.run_id}/{step.path}" if step is not None else None,
+                desk=desk,
+                limits=limits,
+                approval=self.approval,
+                effects={tool.name: tool.effect for tool in self.tools},
+                gated=self._gated,
+                started_at=config.started_at,
+                prefix=prefix,
+            )
+            try:
+                return await desk.attend(self._ask(call, config, message))
+            except RunBudgetExceeded:
+                raise
+            except BudgetExceeded as reached:
+                if limits.on_reached == "fail" or desk.obstacle is not None:
+                    raise
+                limits = await ask_to_raise(limits, reached, desk, key=f"{prefix}limit:{number}")
+            except (AgentDiverged, ModelBehaviorError):
+                lost.add(call.spent.usage + call.nested.usage, total((call.spent.cost, call.nested.cost)))
+                raise
+        raise AssertionError
+
+    async def _settle_config(
+        self, registry: ModelRegistry, given: _Given, desk: Desk, *, prefix: str
+    ) -> RecordedConfig:
+        """What this work goes by: decided when it first begins, read from the journal ever after."""
 
         async def decide() -> str:
+            made = await self._definition()
+            of_run = current_run_limits()
+            if made.limits.cost is not None or (of_run is not None and of_run.cost is not None):
+                registry.check_price(made.model, wanted_by=f"agent {self.name!r}")
+            step = step_context()
+            if step is not None:
+                step.details.update(agent=self.name, version=made.number)
             return RecordedConfig(
-                system_prompt=self.system_prompt.render(input, files),
-                user_prompt=self.user_prompt.render(input, files),
-                model=self.model,
-                settings={**registry.recorded_settings(self.model), **self.model_parameters},
-                max_turns=self.max_turns,
+                system_prompt=made.system_prompt.render(given.input, given.files),
+                user_prompt=made.user_prompt.render(given.input, given.files),
+                model=made.model,
+                settings={**registry.recorded_settings(made.model), **made.model_parameters},
+                max_turns=made.max_turns,
                 tools=self._tools_digest,
+                limits=made.limits,
+                version=made.number,
+                started_at=desk.now(),
             ).model_dump_json()
 
         if step_context() is None:
             return RecordedConfig.model_validate_json(await decide())
-        return RecordedConfig.model_validate_json((await checkpoint("config", kind="compute", body=decide)).value)
+        return RecordedConfig.model_validate_json(
+            (await checkpoint(f"{prefix}config", kind="compute", body=decide)).value
+        )
+
+    async def _definition(self) -> Definition:
+        """By what this work is done: what the run began with, or what is active where it has not begun."""
+        service, run = resource(AgentService), current_run()
+        if service is None:
+            return Definition(self)
+        if run is None:
+            return await service.active(self)
+        key = f"version of agent {self.name}"
+        if key not in run.memory:
+            configs = run.recorded_details(kind="compute", name="config")
+            begun = [config["version"] for config in configs if config.get("agent") == self.name]
+            made = await (service.definition(self, begun[0]) if begun else service.active(self))
+            run.memory.setdefault(key, made)  # a call beside this one may have come first, meanwhile
+        kept = run.memory[key]
+        assert isinstance(kept, Definition)
+        return kept
 
     async def _ask(
         self, call: AgentCall, config: RecordedConfig, message: str | list[UserContent]
     ) -> AgentRunResult[OutputT]:
-        from pydantic_ai.usage import UsageLimits
-
         agent = self._pydantic_agent
         settings: Any = config.settings
         try:
@@ -206,10 +312,10 @@ class Agent(Generic[OutputT, ContextT]):
                     instructions=config.system_prompt or None,
                     deps=call.tool_context,
                     model_settings=settings,
-                    usage_limits=UsageLimits(request_limit=config.max_turns),
+                    usage_limits=_usage_limits(call, fallback=config.max_turns),
                 )
         except Exception as error:
-            translated = translated_failure(error, agent=self.name, model=config.model, max_turns=config.max_turns)
+            translated = translated_failure(error, agent=self.name, model=config.model, limits=call.limits)
             if translated is None:
                 raise
             raise translated from error
@@ -220,8 +326,11 @@ class Agent(Generic[OutputT, ContextT]):
                 f"agent {self.name!r}: the answer was cut off at the output limit; "
                 "raise max_tokens in model_parameters="
             )
-        price = call.registry.price(config.model)
-        costs = (message.usage.cost if call.step_id else price_of(message, price) for message in responses)
+        prices = (call.registry.price(config.model, answered_by=message.model_name) for message in responses)
+        costs = (
+            message.usage.cost if call.step_id else price_of(message, price)
+            for message, price in zip(responses, prices, strict=True)
+        )
         return self._result_type(
             output=found.output,
             usage=Usage.of(found.usage) + call.nested.usage,
@@ -265,6 +374,10 @@ class Agent(Generic[OutputT, ContextT]):
         tools = pydantic_tools(self.tools, agent=self.name)
         return digest([(found.name, found.description, found.function_schema.json_schema) for found in tools])
 
+    @cached_property
+    def _gated(self) -> frozenset[str]:
+        return frozenset(tool.name for tool in self.tools if tool.is_gated)
+
     def _check_input(self, input: Any) -> None:
         if self.input_type is not None and not _is_a(self.input_type, input):
             raise InvalidInput(f"agent {self.name!r} takes {describe(self.input_type)}, not {type(input).__qualname__}")
@@ -285,6 +398,35 @@ class Agent(Generic[OutputT, ContextT]):
                 f"agent {self.name!r} needs tool_context={wanted.__qualname__}(...), "
                 f"not {type(tool_context).__qualname__}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """What one call was given."""
+
+    input: AgentInput
+    files: Sequence[File]
+    tool_context: Any
+
+
+def _obstacle() -> str:
+    if current_run() is None:
+        return "it runs outside of a run"
+    return "it was called inside a step or a tool, where a run cannot wait; call it in the workflow"
+
+
+def _usage_limits(call: AgentCall, *, fallback: int) -> UsageLimits:
+    """What the library watches; money and tokens only where no journal does, because it throws the answer away."""
+    from pydantic_ai.usage import UsageLimits
+
+    limits = call.limits
+    is_plain = call.step_id is None
+    return UsageLimits(
+        request_limit=limits.requests or fallback,
+        tool_calls_limit=limits.tool_calls,
+        total_tokens_limit=limits.tokens if is_plain else None,
+        cost_limit=limits.cost if is_plain else None,
+    )
 
 
 def _is_a(type_: Any, value: object) -> bool:

@@ -6,22 +6,28 @@ A context variable carries it, because pydantic-ai runs every request and every 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from toolkit.agents.results import Spending
+from toolkit.agents.limits import Limits
+from toolkit.agents.people import Desk
+from toolkit.agents.results import Spending, total
 from toolkit.workflows import RetryPolicy
 
 if TYPE_CHECKING:
+    from toolkit.agents.approvals import Approval, Verdict
     from toolkit.agents.model_registry import ModelRegistry
+    from toolkit.agents.tools import Effect
 
 
-@dataclass
+@dataclass(kw_only=True)
 class AgentCall:
-    """One call of one agent; made anew for every attempt of its step."""
+    """One pass of one call of one agent, from its first message to its result or its limit."""
 
     agent: str
     model: str
@@ -32,12 +38,46 @@ class AgentCall:
     """For model requests."""
     step_id: str | None
     """Run and path of the agent's step, the same in every attempt; None outside a run, where nothing is recorded."""
+    desk: Desk
+    limits: Limits
+    approval: Approval
+    effects: Mapping[str, Effect]
+    """What each of the agent's tools does."""
+    gated: AbstractSet[str]
+    """The tools of which no call runs without approval."""
+    started_at: datetime
+    """When the call began, in its first attempt."""
+    prefix: str = ""
+    """Before every checkpoint key: another one for work that began from scratch again."""
     ordinals: Counter[str] = field(default_factory=Counter)
     """How many checkpoints of each name there were, so that names can repeat and keys do not."""
     messages_seen: int = 0
     """How many messages the last request had; they are in its fingerprint already."""
+    approved: dict[str, Verdict] = field(default_factory=dict)
+    """The tool calls that a person let through, by id."""
+    spent: Spending = field(default_factory=Spending)
+    """What its own requests used."""
     nested: Spending = field(default_factory=Spending)
     """What the agents below its tools used."""
+
+    def check_limits(self) -> None:
+        """Before a request, whether on record or not: the journal decides, so every replay comes to the same end.
+
+        Raises:
+            BudgetExceeded: what was used so far is all that may be used.
+        """
+        self.limits.check(
+            Spending(usage=self.spent.usage + self.nested.usage, cost=total((self.spent.cost, self.nested.cost))),
+            agent=self.agent,
+        )
+
+    def check_wall(self) -> None:
+        """Before anything that is not on record.
+
+        Raises:
+            BudgetExceeded: the time is used up.
+        """
+        self.limits.check_wall(self.desk.now() - self.started_at - self.desk.waited, agent=self.agent)
 
     def occurrence(self, name: str) -> int:
         """0 for the first checkpoint of this name in the call, then 1, 2, ..."""

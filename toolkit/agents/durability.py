@@ -7,6 +7,7 @@ every call again. Below the agent's step stand
     config                              prompts, model, settings: what the call goes by, whatever changes meanwhile
     model:{n}                           n-th request to the model
     tool:{toolset}:{tool}#{call id}:{k} by call id, not by arrival: parallel tools may end in any order
+    approval:{n}, decision:{n}          see toolkit.agents.approvals
 
 An agent called by a tool has its checkpoints below the tool's. Loaded only where pydantic-ai is needed.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -40,14 +41,17 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters, ModelResolutionContext
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_core import to_jsonable_python
 
+from toolkit.agents.approvals import Verdict, decide, digest_of_call
 from toolkit.agents.calls import AgentCall, collected_spending, current_call
 from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
+from toolkit.agents.limits import check_run, used_by_request
 from toolkit.agents.prices import price_of
 from toolkit.agents.results import Spending
-from toolkit.errors import AgentDiverged, SerializationError
+from toolkit.errors import AgentDiverged, ApprovalMismatch, SerializationError
 from toolkit.workflows import RetryPolicy, checkpoint, step_context
 
 pydantic_ai.BANNER_ENABLED = False  # what a process prints is for its own program to say
@@ -63,6 +67,8 @@ class Unit:
     display_name: str | None = None
     arguments: str | None = None
     retry: RetryPolicy | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Kept with the fingerprint."""
 
 
 class CheckpointBackend(CallableOperationBackend[None]):
@@ -84,6 +90,8 @@ class CheckpointBackend(CallableOperationBackend[None]):
         if isinstance(operation_id, ToolsetValidateToolArgumentsId | EventStreamHandlerId):
             return await body()  # pure, or of no consequence: no row for it
         call = _durable_call()
+        if isinstance(operation_id, ModelRequestId):
+            call.check_limits()
         unit = _unit(call, operation_id, name=name, cache_key=cache_key)
         kept = await checkpoint(
             unit.key,
@@ -99,6 +107,8 @@ class CheckpointBackend(CallableOperationBackend[None]):
         row = json.loads(kept.value)
         below = Spending.model_validate(row["spending"])
         call.nested.add(below.usage, below.cost)
+        if unit.kind == "model_call":
+            call.spent.add(*used_by_request(kept.details))
         value: object = row["value"]
         return value
 
@@ -134,6 +144,12 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
     async def get_run_start_time(self, run_id: str) -> datetime | None:
         return None  # no limit of ours counts from it
 
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[Any], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        call = current_call()
+        return await decide(call, ctx, requests) if call is not None and requests.approvals else None
+
     async def resolve_model_id(self, ctx: ModelResolutionContext[Any], *, model_id: str) -> Model | None:
         call = current_call()
         return call.registry.model(model_id) if call is not None else None
@@ -152,24 +168,27 @@ def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache
         seen = call.messages_seen if call.messages_seen <= len(messages) else 0  # shortened by a processor of history
         call.messages_seen = len(messages)
         return Unit(
-            key=f"model:{call.occurrence('model')}",
+            key=f"{call.prefix}model:{call.occurrence('model')}",
             kind="model_call",
             fingerprint=fingerprint_of_request(messages[seen:], settings, parameters),
             display_name=call.model,
             retry=call.retry,
         )
     if isinstance(operation_id, ToolsetCallToolId):
-        tool, arguments, call_id = _tool_call_in(cache_key)
-        key = f"tool:{operation_id.toolset_id.strip('<>')}:{tool}#{quote(call_id, safe='|:+=')}"
+        tool, arguments, context = _tool_call_in(cache_key)
+        call_id = (context.tool_call_id if context is not None else None) or ""
+        verdict = _verdict_on(call, tool, arguments, context)
+        key = f"{call.prefix}tool:{operation_id.toolset_id.strip('<>')}:{tool}#{quote(call_id, safe='|:+=')}"
         return Unit(
             key=f"{key}:{call.occurrence(key)}",
             kind="tool_call",
             fingerprint=fingerprint_of_call(tool, arguments),
             display_name=tool,
             arguments=_encode(to_jsonable_python(arguments, fallback=str)),
+            details=verdict.model_dump(include={"outcome", "digest", "by", "task_id"}) if verdict is not None else {},
         )
     # Discovery of tools, compaction and whatever a later pydantic-ai adds: by its own name, in order.
-    plain = quote(name, safe=":._")
+    plain = f"{call.prefix}{quote(name, safe=':._')}"
     return Unit(key=f"{plain}:{call.occurrence(plain)}", kind="compute", fingerprint={})
 
 
@@ -184,18 +203,41 @@ def _request_in(cache_key: tuple[object, ...]) -> tuple[Sequence[Any], Mapping[s
     return messages, settings, parameters
 
 
-def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], str]:
+def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], RunContext[Any] | None]:
     tool = next((item for item in cache_key if isinstance(item, str)), "")
     arguments = next((item for item in cache_key if isinstance(item, dict)), {})
     context = next((item for item in cache_key if isinstance(item, RunContext)), None)
-    return tool, arguments, (context.tool_call_id if context is not None else None) or ""
+    return tool, arguments, context
+
+
+def _verdict_on(
+    call: AgentCall, tool: str, arguments: Mapping[str, Any], context: RunContext[Any] | None
+) -> Verdict | None:
+    """What a person said about this call, if it needs that.
+
+    Raises:
+        ApprovalMismatch: it is not the call that was approved, or none was.
+    """
+    is_approved = context is not None and context.tool_call_approved
+    if tool not in call.gated and not is_approved:
+        return None
+    call_id = (context.tool_call_id if context is not None else None) or ""
+    verdict = call.approved.get(call_id) if is_approved else None
+    found = digest_of_call(tool, arguments)
+    if verdict is None or verdict.digest != found:
+        raise ApprovalMismatch(tool, call_id=call_id, approved=verdict.digest if verdict else None, found=found)
+    return verdict
 
 
 async def _perform(unit: Unit, body: Callable[[], Awaitable[object]], call: AgentCall) -> str:
     """Carry out a unit inside its checkpoint; returns what is kept, and leaves the fingerprint in the details."""
     context = step_context()
     assert context is not None  # a checkpoint's body has one
-    context.details["fingerprint"] = unit.fingerprint
+    context.details.update(unit.details, fingerprint=unit.fingerprint)
+    if unit.kind in ("model_call", "tool_call"):
+        call.check_wall()
+    if unit.kind == "model_call":
+        check_run(call.agent)
     with collected_spending(Spending()) as spending:
         value = await _answer(body, call) if unit.kind == "model_call" else await body()
     if unit.kind == "model_call":
@@ -217,7 +259,7 @@ async def _answer(body: Callable[[], Awaitable[object]], call: AgentCall) -> obj
 def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     """Write the price into the answer, so that it counts the same at every replay, and sum up for the journal."""
     response: ModelResponse = JSON_CODEC.load(ModelResponse, value)
-    cost = price_of(response, call.registry.price(call.model))
+    cost = price_of(response, call.registry.price(call.model, answered_by=response.model_name))
     if cost is not None:
         value["usage"]["cost"] = str(cost)
     usage = response.usage

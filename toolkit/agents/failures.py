@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 
+from toolkit.agents.limits import Limits
 from toolkit.errors import (
+    BudgetExceeded,
     ConfigurationError,
     DefinitionError,
     ModelBehaviorError,
@@ -78,7 +80,7 @@ def translated_request_failure(error: Exception, *, model: str) -> ToolkitError 
             return None
 
 
-def translated_failure(error: Exception, *, agent: str, model: str, max_turns: int) -> ToolkitError | None:
+def translated_failure(error: Exception, *, agent: str, model: str, limits: Limits) -> ToolkitError | None:
     """The failure of an agent run in our words; None when it came from somewhere else, such as a tool."""
     from pydantic_ai import exceptions as found
 
@@ -86,7 +88,7 @@ def translated_failure(error: Exception, *, agent: str, model: str, max_turns: i
         case ToolkitError():
             return None
         case found.UsageLimitExceeded():
-            return TurnsExceeded(agent, max_turns=max_turns)
+            return _limit_reached(error, agent=agent, limits=limits)
         case found.UnexpectedModelBehavior():
             return ModelBehaviorError(
                 f"agent {agent!r} got no usable answer from model {model!r}: {_short(error)}; "
@@ -98,6 +100,24 @@ def translated_failure(error: Exception, *, agent: str, model: str, max_turns: i
             return translated_request_failure(error, model=model)
         case _:
             return None
+
+
+def _limit_reached(error: Exception, *, agent: str, limits: Limits) -> BudgetExceeded:
+    """Which limit it was; the library says so in its text only."""
+    text = str(error)
+    if "tool_calls_limit" in text:
+        return BudgetExceeded(agent, limit="tool_calls", allowed=limits.tool_calls, used=limits.tool_calls)
+    for limit, allowed in (("tokens", limits.tokens), ("cost", limits.cost)):
+        if f"{'total_tokens' if limit == 'tokens' else limit}_limit" in text:
+            return BudgetExceeded(agent, limit=limit, allowed=allowed, used=f"more than {allowed}")
+    return TurnsExceeded(agent, max_turns=limits.requests or 0)
+
+
+def gives_way(error: Exception) -> bool:
+    """Whether another model may answer instead: this one cannot now, or its quota is used up."""
+    from pydantic_ai import exceptions as found
+
+    return isinstance(error, found.ModelQuotaExceededError) or _passes(error)
 
 
 def _passes(error: Exception) -> bool:

@@ -23,7 +23,9 @@ from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
+from toolkit.agents.failures import gives_way
 from toolkit.agents.fingerprints import TRANSPORT_SETTINGS
+from toolkit.agents.prices import has_public_price
 from toolkit.config import AIModelSettings, ModelPrice
 from toolkit.errors import ConfigurationError
 from toolkit.serialization import field_errors
@@ -79,11 +81,32 @@ class ModelRegistry:
         Raises:
             ConfigurationError: it cannot; ``key`` is the setting to change.
         """
-        settings, factory = self._found(agent.model, wanted_by=f"agent {agent.name!r}")
+        self.check_model(agent.model, wanted_by=f"agent {agent.name!r}", is_priced=agent.limits.cost is not None)
+
+    def check_model(self, key: str, *, wanted_by: str, is_priced: bool = False) -> None:
+        """See that there is a model for ``key``, and a price for it where one is needed.
+
+        Raises:
+            ConfigurationError: there is not; ``key`` of the error is the setting to change.
+        """
+        self._check_alone(key, wanted_by=wanted_by, is_priced=is_priced)
+        for other in self._fallbacks(key):
+            if other == key or other not in self._settings:
+                raise ConfigurationError(
+                    f"ai_models.{key}.fallback names {other!r}; expected other keys under ai_models: "
+                    f"{', '.join(known for known in self.keys() if known != key) or 'there are none'}",
+                    key=f"ai_models.{key}.fallback",
+                )
+            self._check_alone(other, wanted_by=wanted_by, is_priced=is_priced)
+
+    def _check_alone(self, key: str, *, wanted_by: str, is_priced: bool) -> None:
+        settings, factory = self._found(key, wanted_by=wanted_by)
         if factory is None and settings is not None:
-            _check_openai(agent.model, settings)
+            _check_openai(key, settings)
         elif factory is None:
-            self._make(agent.model)  # a model string: the library knows best what it needs
+            self._make_alone(key)  # a model string: the library knows best what it needs
+        if is_priced:
+            self.check_price(key, wanted_by=wanted_by)
 
     def model(self, key: str) -> Model:
         """The model of ``key`` for the running event loop; the same each time.
@@ -105,10 +128,35 @@ class ModelRegistry:
         found = settings.settings if settings else {}
         return {name: value for name, value in found.items() if name not in TRANSPORT_SETTINGS}
 
-    def price(self, key: str) -> ModelPrice | None:
-        """What is configured; None leaves it to the public price list."""
+    def price(self, key: str, *, answered_by: str | None = None) -> ModelPrice | None:
+        """What is configured for the model of ``key``, or for its fallback that goes by the name ``answered_by``.
+
+        None leaves it to the public price list.
+        """
+        own = self._settings.get(key)
+        if own is None or not own.fallback or not answered_by:
+            return own.price if own else None
+        candidates = [self._settings[one] for one in (key, *own.fallback)]
+        # Providers add a date to the name that they were asked for; the longest name that fits is the nearest.
+        fitting = [one for one in candidates if one.model and answered_by.startswith(one.model)]
+        return max(fitting, key=lambda one: len(one.model or "")).price if fitting else None
+
+    def check_price(self, key: str, *, wanted_by: str) -> None:
+        """See that a limit on money can be kept for ``key``.
+
+        Raises:
+            ConfigurationError: nobody knows what the model costs, so the limit would never be reached.
+        """
         settings = self._settings.get(key)
-        return settings.price if settings else None
+        if _USED_MODEL.get() is not None or (settings is not None and settings.price is not None):
+            return  # a double of a test costs nothing, whatever its name
+        name = settings.model if settings is not None else key.partition(":")[2]
+        if not name or not has_public_price(name):
+            raise ConfigurationError(
+                f"{wanted_by} has a limit on money, and the price of model {str(key)!r} is unknown; set "
+                f"ai_models.{key}.price, or limit tokens instead",
+                key=f"ai_models.{key}.price",
+            )
 
     async def load(self, key: str) -> None:
         """Import what the model of ``key`` needs, in a thread: it takes seconds, and heartbeats must not wait."""
@@ -157,7 +205,19 @@ class ModelRegistry:
             return AIModelSettings(provider=provider, model=name), self._factories[provider]
         return None, None
 
+    def _fallbacks(self, key: str) -> tuple[str, ...]:
+        settings = self._settings.get(key)
+        return settings.fallback if settings is not None else ()
+
     def _make(self, key: str) -> Model:
+        model, others = self._make_alone(key), self._fallbacks(key)
+        if not others:
+            return model
+        from pydantic_ai.models.fallback import FallbackModel
+
+        return FallbackModel(model, *(self._make_alone(other) for other in others), fallback_on=gives_way)
+
+    def _make_alone(self, key: str) -> Model:
         settings, factory = self._found(key, wanted_by="a run")
         if settings is not None:
             if factory is not None:

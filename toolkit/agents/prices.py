@@ -28,3 +28,14 @@ def price_of(response: ModelResponse, price: ModelPrice | None) -> Decimal | Non
         return response.cost().total_price
     except (LookupError, ValueError):  # the list does not know the model, or the answer did not say what it used
         return None
+
+
+def has_public_price(model: str) -> bool:
+    """Whether the public price list knows a model of this name."""
+    from genai_prices import Usage, calc_price
+
+    try:
+        calc_price(Usage(input_tokens=1), model_ref=model)
+    except LookupError:
+        return False
+    return True

@@ -36,6 +36,11 @@ class Usage(BaseModel):
             tool_calls=usage.tool_calls,
         )
 
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             requests=self.requests + other.requests,

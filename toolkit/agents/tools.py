@@ -11,7 +11,9 @@ from typing import (
     Any,
     Concatenate,
     Generic,
+    Literal,
     ParamSpec,
+    Protocol,
     cast,
     get_args,
     get_origin,
@@ -39,28 +41,56 @@ RESERVED_NAME = "final_result"
 """The tool by which a model hands in structured output."""
 
 
+Effect = Literal["read", "write", "money", "external"]
+"""What a tool does to the world: nothing; change what is ours; move money; reach somebody outside."""
+
+
 @dataclass(frozen=True)
 class Tool(Generic[ContextT_contra]):
     """A function marked by :func:`tool`, so that type checkers know which tool context it wants."""
 
     function: Callable[..., Any]
+    effect: Effect = "write"
+    needs_approval: bool | None = None
+    """Whether a person decides about each call; left out, that is so where the effect is ``money``."""
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
+    @property
+    def is_gated(self) -> bool:
+        """Whether no call of it runs without a person's approval."""
+        return self.effect == "money" if self.needs_approval is None else self.needs_approval
 
+
+class _Mark(Protocol):
+    """``tool(...)``, waiting for its function."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[ToolContext[ContextT], ParamsP], Any], /) -> Tool[ContextT]: ...
+    @overload
+    def __call__(self, function: Callable[..., Any], /) -> Tool[Any]: ...
+
+
+@overload
+def tool(*, effect: Effect = "write", needs_approval: bool | None = None) -> _Mark: ...
 @overload
 def tool(function: Callable[Concatenate[ToolContext[ContextT], ParamsP], Any], /) -> Tool[ContextT]: ...
 @overload
 def tool(function: Callable[..., Any], /) -> Tool[Any]: ...
-def tool(function: Callable[..., Any], /) -> Tool[Any]:
+def tool(
+    function: Callable[..., Any] | None = None, /, *, effect: Effect = "write", needs_approval: bool | None = None
+) -> Any:
     """Mark a function, sync or async, as a tool. A model reads its name, its docstring and its parameters.
 
     A plain function can be given to an agent as well; the mark lets type checkers see a tool whose
-    ``ToolContext[...]`` is not the agent's ``tool_context_type``.
+    ``ToolContext[...]`` is not the agent's ``tool_context_type``, and says what the tool does to the world. With
+    ``effect="money"`` no call of it runs before a person has approved it.
     """
-    return Tool(function)
+    if function is None:
+        return lambda function: Tool(function, effect, needs_approval)
+    return Tool(function, effect, needs_approval)
 
 
 @overload
@@ -98,19 +128,19 @@ def tool_idempotency_key() -> str:
     return step.idempotency_key if step is not None else new_id()
 
 
-def functions_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str) -> tuple[Callable[..., Any], ...]:
-    """The functions behind an agent's tools.
+def tools_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str) -> tuple[Tool[Any], ...]:
+    """An agent's tools; a function without a mark gets the usual one.
 
     Raises:
         DefinitionError: something is not a named function, a name comes twice, or it is reserved.
     """
-    functions = tuple(found.function if isinstance(found, Tool) else found for found in tools)
+    marked = tuple(found if isinstance(found, Tool) else Tool(found) for found in tools)
     names: set[str] = set()
-    for function in functions:
-        name = getattr(function, "__name__", "")
-        if not callable(function) or not name.isidentifier():
+    for found in marked:
+        name = getattr(found.function, "__name__", "")
+        if not callable(found.function) or not name.isidentifier():
             raise DefinitionError(
-                f"agent {agent!r}: tool {function!r} is not a function with a name; write a def for it"
+                f"agent {agent!r}: tool {found.function!r} is not a function with a name; write a def for it"
             )
         if name == RESERVED_NAME:
             raise DefinitionError(
@@ -118,8 +148,13 @@ def functions_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str)
             )
         if name in names:
             raise DefinitionError(f"agent {agent!r} has two tools called {name!r}; give one another name")
+        if found.effect not in get_args(Effect):
+            raise DefinitionError(
+                f"agent {agent!r}: tool {name!r} has the effect {found.effect!r}; "
+                f"expected one of {', '.join(get_args(Effect))}"
+            )
         names.add(name)
-    return functions
+    return marked
 
 
 def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:
@@ -143,9 +178,7 @@ def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:
     )
 
 
-def check_wanted_contexts(
-    functions: Iterable[Callable[..., Any]], *, agent: str, context_type: type[Any] | None
-) -> None:
+def check_wanted_contexts(tools: Iterable[Tool[Any]], *, agent: str, context_type: type[Any] | None) -> None:
     """Find a tool whose ``ToolContext[...]`` is not the agent's; what no annotation resolves to yet is let pass.
 
     Raises:
@@ -154,7 +187,7 @@ def check_wanted_contexts(
     library = sys.modules.get("pydantic_ai")
     if library is None:  # then no annotation can mean its RunContext
         return
-    for function in functions:
+    for function in (found.function for found in tools):
         try:
             hints = get_type_hints(function)
         except NameError:
@@ -169,7 +202,7 @@ def check_wanted_contexts(
         )
 
 
-def pydantic_tools(functions: Sequence[Callable[..., Any]], *, agent: str) -> list[PydanticTool[Any]]:
+def pydantic_tools(tools: Sequence[Tool[Any]], *, agent: str) -> list[PydanticTool[Any]]:
     """The tools as pydantic-ai wants them.
 
     Raises:
@@ -180,9 +213,9 @@ def pydantic_tools(functions: Sequence[Callable[..., Any]], *, agent: str) -> li
     from pydantic_ai.exceptions import UserError
 
     made: list[PydanticTool[Any]] = []
-    for function in functions:
+    for found in tools:
         try:
-            made.append(PydanticTool(function))
+            made.append(PydanticTool(found.function, requires_approval=found.is_gated))
         except (UserError, PydanticUserError, NameError) as error:
-            raise DefinitionError(f"agent {agent!r}: tool {function.__name__!r} cannot be offered: {error}") from error
+            raise DefinitionError(f"agent {agent!r}: tool {found.name!r} cannot be offered: {error}") from error
     return made

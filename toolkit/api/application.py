@@ -8,14 +8,43 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
-from toolkit.api import events, files, health, rules, runs, tasks, workflows
+from toolkit.api import (
+    agents,
+    decisions,
+    directory,
+    events,
+    files,
+    health,
+    links,
+    rule_cases,
+    rule_reviews,
+    rules,
+    runs,
+    tasks,
+    workflows,
+)
+from toolkit.api.entities import entities_router, plain
 from toolkit.api.problems import RESPONSES, Frame, install_problems
 from toolkit.api.security import Doorkeeper, check_declarations
 from toolkit.api.services import Services
 
 PREFIX = "/toolkit/v1"
 
-_ROOMS = (files.router, workflows.router, runs.router, tasks.router, rules.router, events.router, health.router)
+_ROOMS = (
+    files.router,
+    workflows.router,
+    runs.router,
+    tasks.router,
+    links.router,
+    directory.router,
+    rules.router,
+    agents.router,
+    rule_cases.router,
+    rule_reviews.router,
+    decisions.router,
+    events.router,
+    health.router,
+)
 
 
 def build_api(services: Services, *, routers: Sequence[APIRouter] = ()) -> FastAPI:
@@ -42,10 +71,22 @@ def build_api(services: Services, *, routers: Sequence[APIRouter] = ()) -> FastA
     install_problems(app)
     for router in _ROOMS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(entities_router(services.entities, replaced=_replaced(routers)), prefix=PREFIX)
     for router in routers:
         app.include_router(router)
     check_declarations(app)
     return app
+
+
+def _replaced(routers: Sequence[APIRouter]) -> set[tuple[str, str]]:
+    """Which of our routes an author serves in a way of their own, as method and path below our prefix."""
+    own = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {
+        (method, plain(route.path.removeprefix(PREFIX)))
+        for route in own
+        for method in route.methods or ()
+        if route.path.startswith(PREFIX)
+    }
 
 
 def _operation_id(route: APIRoute) -> str:

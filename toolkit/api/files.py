@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from toolkit.access import Permission
 from toolkit.api.bodies import stream
@@ -20,7 +20,7 @@ from toolkit.api.pages import After, Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import MEBIBYTE, Installation
 from toolkit.errors import InvalidInput, LimitExceeded
-from toolkit.files import File, FileMetadata, plan_download
+from toolkit.files import File, FileMetadata, disposition_of, plan_download
 
 router = APIRouter(prefix="/files", tags=["files"])
 
@@ -70,7 +70,7 @@ async def upload_files(
     """
     media_type = request.headers.get("content-type", "")
     if media_type.partition(";")[0].strip().lower() == "multipart/form-data":
-        return Uploaded(items=[file async for file in _store_form(request, services)])
+        return Uploaded(items=await _store_form(request, services))
     if filename is None:
         raise InvalidInput(
             "the body is no form, so the name of the file is missing",
@@ -80,7 +80,8 @@ async def upload_files(
     return Uploaded(items=[await services.files.upload(content, filename=filename, content_type=media_type or None)])
 
 
-async def _store_form(request: Request, services: Installation) -> AsyncIterator[File]:
+async def _store_form(request: Request, services: Installation) -> list[File]:
+    """All files of the form, or none of them: a caller that gets an error knows no ids to clean up with."""
     limited = _Limited(request, limit=services.upload_bytes + MEBIBYTE)  # the form itself takes some bytes too
     parser = MultiPartParser(request.headers, limited.chunks(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS)
     try:
@@ -92,8 +93,16 @@ async def _store_form(request: Request, services: Installation) -> AsyncIterator
         if not parts:
             missing = {"loc": "body", "msg": "expected at least one file", "type": "missing"}
             raise InvalidInput("the form holds no file", errors=[missing])
-        for part in parts:
-            yield await services.files.upload(_read(part), filename=part.filename or "", content_type=part.content_type)
+        stored: list[File] = []
+        try:
+            for part in parts:
+                content, name = _read(part), part.filename or ""
+                stored.append(await services.files.upload(content, filename=name, content_type=part.content_type))
+        except BaseException:
+            for file in stored:
+                await services.files.delete(file.id, reason="another file of its form was refused")
+            raise
+        return stored
     finally:
         await form.close()
 
@@ -123,14 +132,33 @@ async def _read(part: UploadFile) -> AsyncIterator[bytes]:
 async def list_files(
     *,
     services: Installation,
-    content_type: str | None = None,
-    created_by: str | None = None,
+    content_type: Annotated[str | None, Query(max_length=200, description="Such as `image/png` or `image/*`.")] = None,
+    created_by: Annotated[str | None, Query(max_length=200)] = None,
+    filename: Annotated[str | None, Query(max_length=255, description="Any part of the name, in any case.")] = None,
+    sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
+    storage: Annotated[str | None, Query(max_length=200)] = None,
+    state: Annotated[Literal["stored", "quarantined"] | None, Query()] = None,
+    created_from: Annotated[AwareDatetime | None, Query()] = None,
+    created_before: Annotated[AwareDatetime | None, Query()] = None,
+    size_from: Annotated[int | None, Query(ge=0, le=2**62, description="Bytes.")] = None,
+    size_to: Annotated[int | None, Query(ge=0, le=2**62, description="Bytes.")] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[FileMetadata]:
     """Stored files, newest first."""
     found = await services.files.list_files(
-        content_type=content_type, created_by=created_by, after=after, limit=limit + 1
+        content_type=content_type,
+        created_by=created_by,
+        filename=filename,
+        sha256=sha256,
+        storage=storage,
+        state=state,
+        created_from=created_from,
+        created_before=created_before,
+        size_from=size_from,
+        size_to=size_to,
+        after=after,
+        limit=limit + 1,
     )
     return page_of(found, limit, cursor_of=lambda file: file.id)
 
@@ -141,12 +169,26 @@ async def get_file(file_id: str, services: Installation) -> FileMetadata:
     return await services.files.metadata(file_id)
 
 
+@router.delete(
+    "/{file_id}", status_code=204, operation_id="delete_file", dependencies=[requires(Permission.FILES_DELETE)]
+)
+async def delete_file(file_id: str, services: Installation) -> Response:
+    """Delete a file. Refused with 409 while a live run, an open task or an entity refers to it."""
+    await services.files.delete(file_id)
+    return Response(status_code=204)
+
+
 @router.get(
     "/{file_id}/content",
     operation_id="get_file_content",
     dependencies=[requires(Permission.FILES_READ)],
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        206: {"description": "The range that was asked for."},
+        304: {"description": "The caller has these bytes."},
+        307: {"description": "The storage itself gives them out, for five minutes, at the address in Location."},
+    },
 )
 async def get_file_content(
     *,
@@ -157,16 +199,21 @@ async def get_file_content(
 ) -> Response:
     """The bytes of a file. Ranges and conditional requests are answered; what could run script is only downloaded."""
     metadata = await services.files.metadata(file_id)
+    # Elsewhere our headers do not go along, so there everything is offered for saving only.
+    signed = await services.files.sign(metadata, disposition=disposition_of(metadata.filename, inline=False))
+    if signed is not None:
+        return RedirectResponse(signed, 307, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
     delivery = plan_download(metadata, request.headers, inline=disposition == "inline")
     if delivery.status not in {200, 206}:
         return Response(status_code=delivery.status, headers=delivery.headers)
     stack = AsyncExitStack()
     # Opened before the answer begins: a file that is gone is still a proper error then.
     chunks = await stack.enter_async_context(services.files.open(file_id, start=delivery.start, end=delivery.end))
-    return StreamingResponse(_drain(stack, chunks), status_code=delivery.status, headers=delivery.headers)
+    return StreamingResponse(drain(stack, chunks), status_code=delivery.status, headers=delivery.headers)
 
 
-async def _drain(stack: AsyncExitStack, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def drain(stack: AsyncExitStack, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """``chunks`` to their end; then whatever they came from is closed."""
     async with stack:
         async for chunk in chunks:
             yield chunk

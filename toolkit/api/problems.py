@@ -30,7 +30,9 @@ from toolkit.errors import (
     RuleEvaluationError,
     StorageError,
     ToolkitError,
+    TransitionRefused,
     Unauthenticated,
+    VersionMismatch,
 )
 from toolkit.ids import new_id
 
@@ -44,6 +46,8 @@ _REQUEST_ID = "toolkit.request_id"
 STATUS_OF: tuple[tuple[type[ToolkitError], int, str], ...] = (
     (InvalidInput, 422, "invalid-input"),
     (NotFound, 404, "not-found"),
+    (VersionMismatch, 412, "version-mismatch"),
+    (TransitionRefused, 409, "transition-refused"),
     (Conflict, 409, "conflict"),
     (RuleEvaluationError, 422, "rule-evaluation"),
     (LimitExceeded, 413, "too-large"),

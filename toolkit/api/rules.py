@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from toolkit.access import Permission
+from toolkit.access import Permission, current_principal
+from toolkit.api.audit import record
 from toolkit.api.bodies import Body, JsonObjectText, JsonText, Text, documented, read_json, within
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
-from toolkit.rules import BatchItem, Decision, RuleSummary, RuleVersion
+from toolkit.rules import BatchItem, Decision, Explanation, RuleSummary, RuleVersion, evaluate_file
 from toolkit.serialization import codec_for
 
 router = APIRouter(prefix="/rules", tags=["rules"])
@@ -32,6 +33,23 @@ class Change(Body):
     reason: Annotated[Text | None, Field(max_length=1000)] = None
 
 
+class Activation(Change):
+    """Why a version is to decide, and whether also against stored cases that fail."""
+
+    valid_from: Annotated[
+        AwareDatetime | None, Field(description="Left out: at once. A change by hand before it withdraws the plan.")
+    ] = None
+    force: Annotated[bool, Field(description="Pass over stored cases that fail; needs a reason, which is kept.")] = (
+        False
+    )
+
+
+class Trust(Body):
+    """Why a version may decide without the sandbox."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=1000)]
+
+
 class Evaluation(Body):
     """One input to decide about; nothing is recorded and nothing goes on because of it."""
 
@@ -39,10 +57,29 @@ class Evaluation(Body):
     version: Annotated[int | None, Field(ge=1, description="Left out: what decides now.")] = None
 
 
+class Simulation(Body):
+    """A graph that is not stored, and an input to try it on."""
+
+    graph: Annotated[JsonObjectText, Field(description="The decision graph, as JDM.")]
+    input: JsonText
+
+
 class BatchEvaluation(Body):
     """Many inputs to decide about."""
 
     inputs: Annotated[JsonText, Field(description="An array of inputs.")]
+
+
+class FileEvaluation(Body):
+    """A stored file whose rows are inputs."""
+
+    file_id: Annotated[Text, Field(description="A .csv file with a header, or a .jsonl file, that was uploaded.")]
+
+
+class StartedJob(BaseModel):
+    """The run that decides about the rows of a file."""
+
+    run_id: str
 
 
 class RuleList(BaseModel):
@@ -65,6 +102,7 @@ class BatchResult(BaseModel):
 
 _read = [requires(Permission.RULES_READ)]
 _activate = [requires(Permission.RULES_ACTIVATE)]
+_trust = [requires(Permission.RULES_TRUST)]
 _evaluate = [requires(Permission.RULES_EVALUATE)]
 
 
@@ -121,12 +159,33 @@ async def get_rule_version(name: str, number: int, services: Installation) -> Ru
     "/{name}/versions/{number}/activate",
     operation_id="activate_rule_version",
     dependencies=_activate,
-    openapi_extra=documented(Change, is_required=False),
+    openapi_extra=documented(Activation, is_required=False),
 )
 async def activate_rule_version(name: str, number: int, request: Request, services: Installation) -> RuleSummary:
-    """Let a version decide from the next run on; a run that has asked the rule stays with what it got."""
-    body = await read_json(request, Change, limit=services.request_bytes, is_optional=True)
-    return await services.rules.activate(name, number, reason=body.reason)
+    """Let a version decide from the next run on; a run that has asked the rule stays with what it got.
+
+    Every stored case is run first: one that fails refuses the activation, with its name.
+    """
+    body = await read_json(request, Activation, limit=services.request_bytes, is_optional=True)
+    return await services.rules.activate(name, number, reason=body.reason, force=body.force, valid_from=body.valid_from)
+
+
+@router.post(
+    "/{name}/versions/{number}/trust",
+    operation_id="trust_rule_version",
+    dependencies=_trust,
+    openapi_extra=documented(Trust),
+)
+async def trust_rule_version(name: str, number: int, request: Request, services: Installation) -> RuleVersion:
+    """Answer for a version: it decides in the server's own process, faster and without the sandbox around it."""
+    body = await read_json(request, Trust, limit=services.request_bytes)
+    return await services.rules.trust(name, number, reason=body.reason)
+
+
+@router.delete("/{name}/versions/{number}/trust", operation_id="distrust_rule_version", dependencies=_trust)
+async def distrust_rule_version(name: str, number: int, services: Installation) -> RuleVersion:
+    """Put the sandbox around a version again."""
+    return await services.rules.distrust(name, number)
 
 
 @router.post(
@@ -164,6 +223,51 @@ async def evaluate_rule(name: str, request: Request, services: Installation) -> 
     body = await read_json(request, Evaluation, limit=services.request_bytes)
     with within("input"):
         return await services.rules.evaluate(name, body.input, version=body.version)
+
+
+@router.post(
+    "/{name}/explain",
+    operation_id="explain_rule",
+    dependencies=_evaluate,
+    openapi_extra=documented(Evaluation),
+)
+async def explain_rule(name: str, request: Request, services: Installation) -> Explanation:
+    """Decide about one input and say why; an evaluation that fails is explained up to where it failed."""
+    body = await read_json(request, Evaluation, limit=services.request_bytes)
+    with within("input"):
+        return await services.rules.workbench.explain_input(name, body.input, version=body.version)
+
+
+@router.post(
+    "/{name}/simulate",
+    operation_id="simulate_rule",
+    dependencies=[requires(Permission.RULES_SIMULATE)],
+    openapi_extra=documented(Simulation),
+)
+async def simulate_rule(name: str, request: Request, services: Installation) -> Explanation:
+    """Try a graph that is not stored on one input, in the sandbox, with all that its nodes do."""
+    body = await read_json(request, Simulation, limit=services.graph_bytes)
+    return await services.rules.workbench.simulate(name, body.graph.encode(), body.input)
+
+
+@router.post(
+    "/{name}/evaluate-file",
+    status_code=202,
+    operation_id="evaluate_rule_file",
+    dependencies=_evaluate,
+    openapi_extra=documented(FileEvaluation),
+)
+async def evaluate_rule_file(name: str, request: Request, services: Installation) -> StartedJob:
+    """Start a run that decides about every row of a stored CSV or JSON Lines file, on all workers.
+
+    Its result names a file of results, one JSON line a row; its steps show how far it is.
+    """
+    body = await read_json(request, FileEvaluation, limit=services.request_bytes)
+    services.rules.find(name)
+    file = await services.files.get(body.file_id)
+    run = await services.engine.start(evaluate_file, name, file, started_by=current_principal().id)
+    await record(services, action="run.started", object_kind="run", object_id=run.id, workflow=evaluate_file.name)
+    return StartedJob(run_id=run.id)
 
 
 @router.post(

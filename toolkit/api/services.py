@@ -11,6 +11,8 @@ from starlette.requests import Request
 
 if TYPE_CHECKING:
     from toolkit.access import Authenticator
+    from toolkit.agents import AgentService
+    from toolkit.entities import EntityService
     from toolkit.files import FileStore
     from toolkit.human import TaskService
     from toolkit.rules import RuleService
@@ -27,9 +29,11 @@ class Services:
     engine: Engine
     files: FileStore
     rules: RuleService
+    agents: AgentService
     tasks: TaskService
     database: Database
     authenticator: Authenticator
+    entities: EntityService | None = None
     allowed_hosts: Sequence[str] = ("localhost", "127.0.0.1", "::1")
     allowed_origins: Sequence[str] = ()
     title: str = "Process Toolkit"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from toolkit.agents import Agent
     from toolkit.app.installation import Installation
     from toolkit.config import Environment
+    from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
     from toolkit.workflows import RunHandle, Workflow
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Toolkit:
@@ -52,7 +55,7 @@ class Toolkit:
         self.env = env
         self.folder = _folder_of_caller()
         self.config = self.folder / config if config else None
-        self.definitions = Definitions()
+        self.definitions = Definitions(folder=self.folder)
         self._settings: Settings | None = None
         self._installation: Installation | None = None
         self._web: ASGIApp | None = None
@@ -86,9 +89,22 @@ class Toolkit:
         self.definitions.add_human(human)
         return self
 
-    def register_entity(self, entity: type[Any]) -> Self:
-        """Add a SQLModel table of the application; it is made at start where it is missing, and never changed."""
-        self.definitions.add_entity(entity)
+    def register_entity(
+        self,
+        entity: type[Any],
+        *,
+        name: str | None = None,
+        is_read_only: bool = False,
+        read_only: Collection[str] = (),
+        hidden: Collection[str] = (),
+    ) -> Self:
+        """Add a SQLModel table of the application, and serve it under ``/toolkit/v1/entities/{name}``.
+
+        Its table is made at start where it is missing, or by migrations where the application has some. ``name`` is
+        the class's in snake_case unless given. With ``is_read_only`` nothing can be written over REST; ``read_only``
+        names fields that cannot, ``hidden`` fields that nobody is shown.
+        """
+        self.definitions.add_entity(entity, name=name, is_read_only=is_read_only, read_only=read_only, hidden=hidden)
         return self
 
     def register_router(self, router: APIRouter) -> Self:
@@ -99,6 +115,14 @@ class Toolkit:
     def register_model_factory(self, name: str, factory: Callable[..., Any]) -> Self:
         """Make models by ``factory(settings)``: for the key ``name``, or for each that names it as its provider."""
         self.definitions.add_model_factory(name, factory)
+        return self
+
+    def register_scan(self, scan: Scan) -> Self:
+        """Have ``await scan(file, chunks)`` look at each new file: ``None`` if it is clean, else what it found.
+
+        Until it has, the file is in quarantine, where nobody reads it; what it refuses stays there.
+        """
+        self.definitions.scan = scan
         return self
 
     def on_start(self, function: Callable[[Installation], Awaitable[None]]) -> Self:
@@ -128,6 +152,36 @@ class Toolkit:
             raise WrongContext("the configuration of this application has been read already and cannot change any more")
         self._settings = settings
         return self
+
+    # Its tables. --------------------------------------------------------------------------------------------------
+
+    async def upgrade_tables(self) -> list[str]:
+        """Migrate the toolkit's tables and the application's, or make the latter where there are no migrations.
+
+        Returns what was done, a sentence each.
+        """
+        from toolkit.app.entity_tables import upgrade_tables
+
+        return await upgrade_tables(self.settings, self.definitions)
+
+    async def find_table_differences(self) -> list[str]:
+        """How the database differs from what the code declares, a sentence each."""
+        from toolkit.app.entity_tables import find_table_differences
+
+        return await find_table_differences(self.settings, self.definitions)
+
+    async def write_revision(self, message: str) -> Path | None:
+        """Write the migration from the last revision to the entities of today; ``None`` if nothing changed.
+
+        Raises:
+            StorageError: the database is behind the last revision.
+        """
+        from toolkit.app.entity_tables import line_of
+        from toolkit.storage import migrations
+
+        line = line_of(self.folder, self.definitions.entities.values())
+        url = self.settings.database.url.get_secret_value()
+        return await migrations.write_revision(url, line, message=message)
 
     # How it runs. -------------------------------------------------------------------------------------------------
 
@@ -200,6 +254,18 @@ class Toolkit:
             Conflict: the key started a run with other arguments.
         """
         return await self.services.engine.start(workflow, *args, idempotency_key=idempotency_key, **kwargs)
+
+    def run_standalone(self, work: Callable[[], Awaitable[T]], *, settings: Settings | None = None) -> T:
+        """Open the installation, await ``work()`` and close it again: for a script, outside of any event loop.
+
+        Runs that it starts are advanced by other processes, or at the next start.
+        """
+
+        async def run() -> T:
+            async with self._opened(settings or self.settings, serves=False, with_worker=False):
+                return await work()
+
+        return asyncio.run(run())
 
     def session(self) -> AbstractAsyncContextManager[AsyncSession]:
         """A database session outside of steps: it commits when the block ends, and rolls back on an error.

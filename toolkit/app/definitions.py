@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.app.references import place_of, referred_by
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from toolkit.agents import Agent
     from toolkit.app.installation import Installation
+    from toolkit.entities import Registration
+    from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
     from toolkit.workflows import Workflow
@@ -23,13 +26,17 @@ if TYPE_CHECKING:
 class Definitions:
     """Kept by each application for itself: two of them in one process do not meet."""
 
+    folder: Path | None = None
+    """Where its code is, and its migrations."""
     workflows: dict[str, Workflow[..., Any]] = field(default_factory=dict)
     agents: dict[str, Agent[Any, Any]] = field(default_factory=dict)
     rules: dict[str, Rule[Any, Any]] = field(default_factory=dict)
     humans: dict[str, Human[Any, Any]] = field(default_factory=dict)
     entities: dict[str, type[Any]] = field(default_factory=dict)
+    registrations: dict[str, Registration] = field(default_factory=dict)
     routers: list[APIRouter] = field(default_factory=list)
     model_factories: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    scan: Scan | None = None
     on_start: list[Callable[[Installation], Awaitable[None]]] = field(default_factory=list)
 
     def add_workflow(self, workflow: Workflow[..., Any]) -> None:
@@ -48,14 +55,31 @@ class Definitions:
         """Take in a human task."""
         self._take_in(self.humans, "human task", _Kinds().human, human)
 
-    def add_entity(self, entity: type[Any]) -> None:
+    def add_entity(
+        self,
+        entity: type[Any],
+        *,
+        name: str | None = None,
+        is_read_only: bool = False,
+        read_only: Collection[str] = (),
+        hidden: Collection[str] = (),
+    ) -> None:
         """Take in a SQLModel class that is a table; its table is made at start when it is missing."""
         if not isinstance(entity, type) or getattr(entity, "__table__", None) is None:
             raise DefinitionError(
                 f"register_entity takes a SQLModel class with table=True, found {entity!r}; "
                 "other models need no registration"
             )
+        from toolkit.entities import Registration, entity_name
+
         _keep(self.entities, "entity", entity.__name__, entity)
+        self.registrations[entity.__name__] = Registration(
+            entity,
+            name or entity_name(entity),
+            is_read_only=is_read_only,
+            read_only_fields=tuple(read_only),
+            hidden_fields=tuple(hidden),
+        )
 
     def add_model_factory(self, name: str, factory: Callable[..., Any]) -> None:
         """Take in what makes the models of one key or provider."""

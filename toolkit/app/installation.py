@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.app.authentication import authenticator_of
-from toolkit.app.entity_tables import create_missing_tables
+from toolkit.app.correspondence import courier_of, load_directory
+from toolkit.app.entity_tables import open_database, prepare_tables
+from toolkit.app.file_references import references_in
 from toolkit.config import Settings
 
 if TYPE_CHECKING:
     from toolkit.access import Authenticator
-    from toolkit.agents import ModelRegistry
+    from toolkit.agents import AgentService, ModelRegistry
     from toolkit.app.definitions import Definitions
+    from toolkit.entities import EntityService
     from toolkit.files import FileStore
-    from toolkit.human import TaskService
+    from toolkit.human import Courier, TaskService, TaskWatch
     from toolkit.rules import RuleService
     from toolkit.storage import Database
     from toolkit.workflows import Engine
@@ -35,15 +39,21 @@ class Installation:
     files: FileStore
     rules: RuleService
     models: ModelRegistry
+    agents: AgentService
     engine: Engine
     tasks: TaskService
+    watch: TaskWatch
+    courier: Courier | None
+    entities: EntityService | None
+    """``None`` where the application has none."""
     authenticator: Authenticator
 
     def __init__(self, settings: Settings, definitions: Definitions, *, is_worker: bool = True) -> None:
-        from toolkit.agents import ModelRegistry
-        from toolkit.files import FileLimits, FileStorages, FileStore
-        from toolkit.human import TaskService, close_tasks
-        from toolkit.rules import RuleService
+        from toolkit.agents import AgentService, ModelRegistry, People
+        from toolkit.app.people import ask_person, with_tasks_of_agents
+        from toolkit.files import FileLimits, FileStorages, FileStore, FileSweeper, RetentionRule, Route
+        from toolkit.human import TaskService, TaskWatch, close_tasks
+        from toolkit.rules import RULE_WORKFLOWS, RuleService
         from toolkit.storage import Database
         from toolkit.workflows import Engine, EngineOptions
 
@@ -58,20 +68,42 @@ class Installation:
             self.database,
             FileStorages.from_configuration(
                 {
-                    name: {"url": storage.url.get_secret_value(), "options": storage.options}
+                    name: {
+                        "url": storage.url.get_secret_value(),
+                        "options": storage.options,
+                        "redirect": storage.redirect,
+                    }
                     for name, storage in settings.file_storage.items()
                 },
                 base_folder=settings.folder,
+                routes=[Route(**route.model_dump()) for route in settings.files.routes],
             ),
             limits=FileLimits(max_bytes=settings.limits.upload_bytes),
+            references=references_in(definitions.entities.values()),
+            scan=definitions.scan,
         )
+        self.sweeper = FileSweeper(
+            self.database,
+            self.files,
+            every=timedelta(seconds=settings.files.sweep_seconds),
+            orphans_after=timedelta(seconds=settings.files.orphan_seconds),
+            retention=[
+                RetentionRule(
+                    keep=None if rule.days is None else timedelta(days=rule.days),
+                    **rule.model_dump(exclude={"days"}),
+                )
+                for rule in settings.files.retention
+            ],
+        )
+        self._is_worker = is_worker
         self.models = ModelRegistry(settings.ai_models)
         for name, factory in definitions.model_factories.items():
             self.models.register_model_factory(name, factory)
+        self.agents = AgentService(self.database, definitions.agents.values(), models=self.models)
         self.rules = RuleService(self.database, definitions.rules.values())
         self.engine = Engine(
             self.database,
-            workflows=list(definitions.workflows.values()),
+            workflows=[*definitions.workflows.values(), *(RULE_WORKFLOWS if definitions.rules else ())],
             options=EngineOptions(
                 lease_seconds=settings.worker.lease_seconds,
                 poll_seconds=settings.worker.poll_seconds,
@@ -83,9 +115,26 @@ class Installation:
             ),
         )
         self.engine.closers["human"] = close_tasks
-        self.tasks = TaskService(database=self.database, humans=definitions.humans, engine=self.engine)
-        for service in (settings, self.database, self.files, self.models, self.rules, self.tasks):
+        humans = with_tasks_of_agents(definitions.humans)
+        self.tasks = TaskService(
+            database=self.database,
+            humans=humans,
+            engine=self.engine,
+            is_telling=bool(settings.notifications.channels),
+        )
+        self.watch = TaskWatch(self.tasks, self.database, poll_seconds=settings.worker.poll_seconds)
+        self.courier = courier_of(settings, self.tasks, self.database)
+        for service in (settings, self.database, self.files, self.models, self.agents, self.rules, self.tasks):
             self.engine.resources[type(service)] = service
+        self.entities = None
+        if definitions.registrations:
+            from toolkit.entities import EntityService, Triggers
+
+            self.entities = EntityService(self.database, definitions.registrations.values())
+            self.engine.resources[EntityService] = self.entities
+            self.engine.resources[Triggers] = Triggers(definitions.workflows.values())
+        self.engine.resources[People] = People(ask_person)
+        self._is_worker = is_worker
         self._stack = AsyncExitStack()
 
     async def open(self) -> Self:
@@ -97,10 +146,20 @@ class Installation:
         """
         for agent in self._definitions.agents.values():
             self.models.check(agent)
+        if self._is_worker:
+            # A model's libraries take seconds to load. A process that is ready has them, and no run is the first to wait.
+            for agent in self._definitions.agents.values():
+                await self.models.load(agent.model)
         async with AsyncExitStack() as stack:
-            await self.database.open()
+            upgrades = self.settings.env == "dev"
+            await open_database(self.database, upgrades=upgrades)
             stack.push_async_callback(self.database.close)
-            await create_missing_tables(self.database, self._definitions.entities.values())
+            await prepare_tables(
+                self.database,
+                self._definitions.entities.values(),
+                folder=self._definitions.folder,
+                upgrades=upgrades,
+            )
             stack.push_async_callback(self.models.close)
             await self.rules.open()
             stack.push_async_callback(self.rules.close)
@@ -110,6 +169,14 @@ class Installation:
                 await function(self)
             stack.push_async_callback(self.engine.close)
             await self.engine.open()
+            if self._is_worker:
+                stack.push_async_callback(self.sweeper.close)
+                await self.sweeper.open()
+            await load_directory(self.settings, self.tasks.directory)
+            for service in (self.watch, self.courier):
+                if service is not None:
+                    stack.push_async_callback(service.close)
+                    await service.open()
             self._stack = stack.pop_all()
         logger.info("The installation is open", extra={"event": "installation.opened", **self._summary()})
         return self

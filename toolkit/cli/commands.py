@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.rules import rules
 from toolkit.errors import ToolkitError
 
 cli = typer.Typer(
@@ -22,8 +23,15 @@ keys = typer.Typer(
     help="API keys: made here, kept by their holder; the configuration has the hash.", no_args_is_help=True
 )
 cli.add_typer(keys, name="key")
+databases = typer.Typer(help="The tables of an installation: migrated, compared, revised.", no_args_is_help=True)
+cli.add_typer(databases, name="db")
 
-EXIT_REFUSED = 2
+cli.add_typer(rules, name="rules")
+
+EXIT_DIFFERENT, EXIT_REFUSED = 1, 2
+
+files = typer.Typer(help="Stored files: verified, moved between storages.", no_args_is_help=True)
+cli.add_typer(files, name="files")
 
 
 class Environment(StrEnum):
@@ -41,6 +49,7 @@ Config = Annotated[
 ]
 Host = Annotated[str | None, typer.Option(help="Address to listen on, in place of server.host.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port in place of server.port; 0 takes a free one.")]
+Env = Annotated[Environment, typer.Option(envvar="TOOLKIT_ENV", help="Which defaults hold.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -132,6 +141,79 @@ def create_key(
     print("For the configuration, with the permissions that it needs and no others:\n")
     print("security:\n  api_keys:")
     print(f'    {_yaml_name(name)}:\n      hash: "{key.hash}"\n      permissions: "*"')
+
+
+@databases.command("upgrade")
+def upgrade_database(
+    app: Target = "main.py", *, config: Config = None, env: Env = Environment.PROD, debug: Debug = False
+) -> None:
+    """Bring the tables to what the code needs: the toolkit's own, then the application's by its migrations."""
+    from toolkit.cli.migrating import upgrade
+
+    for line in upgrade(app, env=env.value, config=config):
+        print(line)
+
+
+@databases.command("revision")
+def write_revision(
+    app: Target = "main.py",
+    *,
+    message: Annotated[str, typer.Option("--message", "-m", help="What changes, such as: add due date.")],
+    config: Config = None,
+    env: Env = Environment.DEV,
+    debug: Debug = False,
+) -> None:
+    """Write the migration that leads from the last one to the application's models of today; read it before use."""
+    from toolkit.cli.migrating import revise
+
+    path = revise(app, message=message, env=env.value, config=config)
+    print(f"Wrote {path}. Read it, then run `toolkit db upgrade`." if path else "The models say what the tables say.")
+
+
+@databases.command("check")
+def check_database(
+    app: Target = "main.py", *, config: Config = None, env: Env = Environment.PROD, debug: Debug = False
+) -> None:
+    """Fail if models and database differ, and say in what."""
+    from toolkit.cli.migrating import check
+
+    differences = check(app, env=env.value, config=config)
+    for difference in differences:
+        print(difference)
+    if differences:
+        sys.exit(EXIT_DIFFERENT)
+    print("Models and database agree.")
+
+
+@files.command("verify")
+def verify_files(
+    app: Target = "main.py", *, config: Config = None, env: Env = Environment.PROD, debug: Debug = False
+) -> None:
+    """Read every stored file and compare it with its checksum; fail if one is damaged or missing."""
+    from toolkit.cli.keeping import verify
+
+    damages = verify(app, env=env.value, config=config)
+    for damage in damages:
+        print(damage)
+    if damages:
+        sys.exit(EXIT_DIFFERENT)
+    print("Every file is as it was stored.")
+
+
+@files.command("migrate")
+def migrate_files(
+    app: Target = "main.py",
+    *,
+    source: Annotated[str, typer.Option("--from", help="The storage to empty, by its name in the configuration.")],
+    target: Annotated[str, typer.Option("--to", help="The storage that the files go to.")],
+    config: Config = None,
+    env: Env = Environment.PROD,
+    debug: Debug = False,
+) -> None:
+    """Move all files of one storage to another while the application goes on; can be stopped and begun again."""
+    from toolkit.cli.keeping import migrate
+
+    print(f"Moved {migrate(app, source=source, target_storage=target, env=env.value, config=config)} file(s).")
 
 
 def run() -> None:

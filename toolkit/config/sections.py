@@ -33,6 +33,40 @@ class FileStorageSettings(Section):
 
     url: SecretStr
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    redirect: bool = False
+    """Send downloads to an address that the storage signs for five minutes (S3); else the bytes go through us."""
+
+
+class FileRouteSettings(Section):
+    """Which new files go to a storage other than the default one; the first route that fits counts."""
+
+    storage: str
+    content_type: str = "*"
+    """A pattern such as ``image/*``."""
+    filename: str = "*"
+    """A pattern such as ``*.csv``, in any case."""
+
+
+class RetentionSettings(Section):
+    """How long files that fit are kept; the first rule that fits counts."""
+
+    days: int | None = Field(ge=1)
+    """``null`` is for ever."""
+    content_type: str = "*"
+    storage: str = "*"
+    created_by: str = "*"
+
+
+class FileSettings(Section):
+    """What becomes of files."""
+
+    routes: tuple[FileRouteSettings, ...] = ()
+    retention: tuple[RetentionSettings, ...] = ()
+    """Without a rule files are kept until somebody deletes them. What something alive refers to is kept anyway."""
+    sweep_seconds: float = Field(default=3600, gt=0)
+    """How often one of the processes looks for expired files, bytes without a row, and scans that did not end."""
+    orphan_seconds: float = Field(default=86400, ge=60)
+    """Bytes without a row are deleted when they are so old; an upload must not take longer."""
 
 
 class ModelPrice(Section):
@@ -58,6 +92,8 @@ class AIModelSettings(Section):
     settings: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Settings of pydantic-ai for each request: ``temperature``, ``max_tokens`` and so on."""
     price: ModelPrice | None = None
+    fallback: tuple[str, ...] = ()
+    """Other keys under ``ai_models``, asked in this order while this model cannot answer; their own do not count."""
 
 
 class LoggingSettings(Section):
@@ -104,6 +140,80 @@ class SecuritySettings(Section):
     Unset, it is ``api_keys`` as soon as there are any.
     """
     api_keys: dict[str, ApiKeySettings] = Field(default_factory=dict)
+
+
+class SmtpChannelSettings(Section):
+    """E-mail to each person who has an address."""
+
+    type: Literal["smtp"]
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    sender: str
+    username: str | None = None
+    password: SecretStr | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+
+
+class WebhookChannelSettings(Section):
+    """A POST for everything that happens, signed as Standard Webhooks."""
+
+    type: Literal["webhook"]
+    url: SecretStr
+    secret: SecretStr
+
+
+class SlackChannelSettings(Section):
+    """An incoming webhook of Slack or of what takes the same."""
+
+    type: Literal["slack"]
+    url: SecretStr
+
+
+ChannelSettings = Annotated[
+    SmtpChannelSettings | WebhookChannelSettings | SlackChannelSettings, Field(discriminator="type")
+]
+
+
+class TemplateSettings(Section):
+    """How messages about one event read; what is left out reads as usual."""
+
+    subject: str | None = None
+    text: str | None = None
+
+
+class NotificationSettings(Section):
+    """How people hear of tasks."""
+
+    base_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """Where this installation is reached from outside; links in messages begin with it."""
+    links: bool = False
+    """Messages that ask a person carry a link that answers without a login; needs ``base_url``."""
+    channels: dict[str, ChannelSettings] = Field(default_factory=dict)
+    templates: dict[str, TemplateSettings] = Field(default_factory=dict)
+    """By event, such as ``task.opened``."""
+
+
+class UserSettings(Section):
+    """A person of the directory."""
+
+    display_name: str = ""
+    email: str | None = None
+    channels: tuple[str, ...] | None = None
+    """The channels by which this person is told; all unless given."""
+
+
+class GroupSettings(Section):
+    """A group of the directory."""
+
+    display_name: str = ""
+    members: tuple[str, ...] | None = None
+
+
+class DirectorySettings(Section):
+    """People and groups that exist from the start; REST may add others."""
+
+    users: dict[str, UserSettings] = Field(default_factory=dict)
+    groups: dict[str, GroupSettings] = Field(default_factory=dict)
 
 
 class WorkerSettings(Section):

@@ -13,9 +13,12 @@ from toolkit.config.problems import did_you_mean, refuse
 from toolkit.config.sections import (
     AIModelSettings,
     DatabaseSettings,
+    DirectorySettings,
+    FileSettings,
     FileStorageSettings,
     LimitSettings,
     LoggingSettings,
+    NotificationSettings,
     Section,
     SecuritySettings,
     ServerSettings,
@@ -54,10 +57,13 @@ class Settings(Section):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     file_storage: dict[str, FileStorageSettings] = Field(default_factory=dict)
     """By name. ``default`` is always there and is the one used unless another is named."""
+    files: FileSettings = Field(default_factory=FileSettings)
     ai_models: dict[str, AIModelSettings] = Field(default_factory=dict)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
+    notifications: NotificationSettings = Field(default_factory=NotificationSettings)
+    directory: DirectorySettings = Field(default_factory=DirectorySettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
 

@@ -28,8 +28,10 @@ class BucketStorage:
     incomplete multipart uploads.
     """
 
-    def __init__(self, name: str, filesystem: AbstractFileSystem, root: str) -> None:
+    def __init__(self, name: str, filesystem: AbstractFileSystem, root: str, *, redirects: bool = False) -> None:
+        """``redirects``: downloads are sent to addresses that the storage itself signs."""
         self.name = name
+        self._redirects = redirects
         self._filesystem = filesystem
         self._root = root.rstrip("/")
 
@@ -50,6 +52,9 @@ class BucketStorage:
 
     async def list_folder(self, folder: str) -> list[StoredObject]:
         return await in_thread(self._list, folder)
+
+    async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> str | None:
+        return await in_thread(self._sign, key, seconds, disposition, content_type) if self._redirects else None
 
     def locate(self, key: str) -> str:
         """The path of ``key`` as the file system takes it."""
@@ -75,6 +80,20 @@ class BucketStorage:
     def _delete(self, key: str) -> None:
         with self.explained("delete"), suppress(FileNotFoundError):
             self._filesystem.rm_file(self.locate(key))
+
+    def _sign(self, key: str, seconds: int, disposition: str, content_type: str) -> str | None:
+        # Only S3 lets the signature say how a browser is to treat the answer; without it, we serve the bytes.
+        if "s3" not in (self._filesystem.protocol, *self._filesystem.protocol):
+            return None
+        with self.explained("sign an address"):
+            return str(
+                self._filesystem.sign(
+                    self.locate(key),
+                    expiration=seconds,
+                    ResponseContentDisposition=disposition,
+                    ResponseContentType=content_type,
+                )
+            )
 
     def _list(self, folder: str) -> list[StoredObject]:
         path = self.locate(folder) if folder else self._root

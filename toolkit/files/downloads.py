@@ -55,7 +55,7 @@ def plan_download(file: File, request_headers: Mapping[str, str] | None = None, 
         return Delivery(304, headers)
     headers |= {
         "Content-Type": _content_type(file),
-        "Content-Disposition": disposition(file.filename, inline=inline and file.content_type in DISPLAYED),
+        "Content-Disposition": disposition_of(file.filename, inline=inline and file.content_type in DISPLAYED),
     }
     span = _parse_range(asked.get("range", ""), size=file.size) if asked.get("if-range", tag) == tag else None
     if span is None:
@@ -67,7 +67,7 @@ def plan_download(file: File, request_headers: Mapping[str, str] | None = None, 
     return Delivery(206, headers, start=start, end=end)
 
 
-def disposition(filename: str, *, inline: bool) -> str:
+def disposition_of(filename: str, *, inline: bool) -> str:
     """``Content-Disposition`` for a name in any script.
 
     Source: RFC 6266, section 5 and appendix D: a plain fallback first, then the name in UTF-8 by RFC 8187.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -75,6 +75,9 @@ class FileMetadata(File):
     created_at: datetime
     created_by: str
     """The id of the principal who uploaded it."""
+    state: Literal["stored", "quarantined"] = "stored"
+    """A quarantined file is kept and read by nobody."""
+    quarantine_reason: str | None = None
 
     def reference(self) -> File:
         """The small reference alone."""

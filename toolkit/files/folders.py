@@ -51,6 +51,9 @@ class FolderStorage:
     async def list_folder(self, folder: str) -> list[StoredObject]:
         return await in_thread(self._list, folder)
 
+    async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> None:
+        """A folder has no addresses of its own."""
+
     def locate(self, key: str) -> Path:
         """The path of ``key``, which leads through no link.
 

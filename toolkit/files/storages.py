@@ -6,9 +6,10 @@ A storage is named by an operator before the process starts; nothing that comes 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -54,14 +55,31 @@ class Storage(Protocol):
     async def list_folder(self, folder: str) -> list[StoredObject]:
         """What is directly in ``folder`` (``""``: the root); nothing if there is no such folder."""
 
+    async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> str | None:
+        """An address under which anybody may fetch ``key`` for so long; ``None`` where that is not offered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Which new files go to ``storage``: those whose type and name fit patterns such as ``image/*`` and ``*.csv``."""
+
+    storage: str
+    content_type: str = "*"
+    filename: str = "*"
+
+    def fits(self, *, filename: str, content_type: str) -> bool:
+        return fnmatchcase(content_type, self.content_type) and fnmatchcase(filename.lower(), self.filename.lower())
+
 
 class FileStorages:
     """Storages by name. New files go to the default one unless an upload names another."""
 
-    def __init__(self, storages: Mapping[str, Storage], *, default: str) -> None:
+    def __init__(self, storages: Mapping[str, Storage], *, default: str, routes: Sequence[Route] = ()) -> None:
         self._storages = dict(storages)
         self.default = default
-        self.get(default)
+        self.routes = tuple(routes)
+        for name in (default, *(route.storage for route in self.routes)):
+            self.get(name)
 
     def __iter__(self) -> Iterator[Storage]:
         return iter(self._storages.values())
@@ -77,9 +95,21 @@ class FileStorages:
         except KeyError:
             raise NotFound("file storage", name or self.default, known=list(self._storages)) from None
 
+    def choose(self, *, filename: str, content_type: str) -> Storage:
+        """The storage for a new file: that of the first route which fits, else the default one."""
+        for route in self.routes:
+            if route.fits(filename=filename, content_type=content_type):
+                return self.get(route.storage)
+        return self.get()
+
     @classmethod
     def from_configuration(
-        cls, found: Mapping[str, str | Mapping[str, Any]], *, base_folder: Path, key: str = "file_storage"
+        cls,
+        found: Mapping[str, str | Mapping[str, Any]],
+        *,
+        base_folder: Path,
+        key: str = "file_storage",
+        routes: Sequence[Route] = (),
     ) -> FileStorages:
         """Storages from ``{"name": url}`` or ``{"name": {"url": url, "options": {...}}}``; connects to none of them.
 
@@ -95,14 +125,21 @@ class FileStorages:
         if _DEFAULT not in storages and len(storages) != 1:
             names = ", ".join(map(repr, storages)) or "no storage"
             raise ConfigurationError(f"{key} holds {names}; call the one for new files 'default'", key=key)
-        return cls(storages, default=_DEFAULT if _DEFAULT in storages else next(iter(storages)))
+        if unknown := sorted({route.storage for route in routes} - storages.keys()):
+            raise ConfigurationError(
+                f"files.routes names {', '.join(map(repr, unknown))}; expected one of {', '.join(storages)}",
+                key="files.routes",
+            )
+        return cls(storages, default=_DEFAULT if _DEFAULT in storages else next(iter(storages)), routes=routes)
 
 
 def _create(name: str, entry: str | Mapping[str, Any], *, base_folder: Path, key: str) -> Storage:
-    url, options = _read_entry(entry, key=key)
+    url, options, redirects = _read_entry(entry, key=key)
     protocol, path = _split(url, key=key)
     if protocol != "file":
-        return _create_bucket(name, protocol, url, options, key=key)
+        return _create_bucket(name, protocol, url, options, redirects=redirects, key=key)
+    if redirects:
+        raise ConfigurationError(f"{key}.redirect: a folder has no addresses of its own", key=f"{key}.redirect")
     if options:
         raise ConfigurationError(f"{key}.options: a folder takes none", key=f"{key}.options")
     from toolkit.files.folders import FolderStorage
@@ -110,13 +147,13 @@ def _create(name: str, entry: str | Mapping[str, Any], *, base_folder: Path, key
     return FolderStorage(name, base_folder / path)
 
 
-def _read_entry(entry: Any, *, key: str) -> tuple[str, Mapping[str, Any]]:
+def _read_entry(entry: Any, *, key: str) -> tuple[str, Mapping[str, Any], bool]:
     found = {"url": entry} if isinstance(entry, str) else entry
-    if isinstance(found, Mapping) and set(found) <= {"url", "options"}:
-        url, options = found.get("url"), found.get("options") or {}
-        if isinstance(url, str) and isinstance(options, Mapping):
-            return url, options
-    raise ConfigurationError(f"{key} must be a URL, or a mapping of url and options", key=key)
+    if isinstance(found, Mapping) and set(found) <= {"url", "options", "redirect"}:
+        url, options, redirects = found.get("url"), found.get("options") or {}, found.get("redirect", False)
+        if isinstance(url, str) and isinstance(options, Mapping) and isinstance(redirects, bool):
+            return url, options, redirects
+    raise ConfigurationError(f"{key} must be a URL, or a mapping of url, options and redirect", key=key)
 
 
 def _split(url: str, *, key: str) -> tuple[str, str]:
@@ -136,7 +173,9 @@ def _split(url: str, *, key: str) -> tuple[str, str]:
     return protocol, path
 
 
-def _create_bucket(name: str, protocol: str, url: str, options: Mapping[str, Any], *, key: str) -> Storage:
+def _create_bucket(
+    name: str, protocol: str, url: str, options: Mapping[str, Any], *, redirects: bool, key: str
+) -> Storage:
     import fsspec
 
     from toolkit.files.buckets import BucketStorage
@@ -149,4 +188,4 @@ def _create_bucket(name: str, protocol: str, url: str, options: Mapping[str, Any
         raise ConfigurationError(
             f"{key} could not be set up ({type(error).__name__}); look at its options", key=key
         ) from None
-    return BucketStorage(name, filesystem, root)
+    return BucketStorage(name, filesystem, root, redirects=redirects)

@@ -16,6 +16,7 @@ class FileRow(Table, table=True):
     __tablename__ = "toolkit_file"
     __table_args__ = (
         CheckConstraint("size >= 0", name="size"),
+        CheckConstraint("state IN ('stored', 'quarantined')", name="state"),
         # The sweep asks which of the objects it found have a row. One object belongs to one file.
         Index("ux_toolkit_file_key", "storage", "key", unique=True),
         # A person's own files, newest first.
@@ -33,3 +34,18 @@ class FileRow(Table, table=True):
     """Where the bytes are in that storage; made by us."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     created_by: str = Field(sa_type=Text)
+    state: str = Field(default="stored", sa_type=Text)
+    quarantine_reason: str | None = Field(default=None, sa_type=Text)
+    """Why nobody may read it; ``None`` while it waits for its first scan."""
+
+
+class SweepRow(Table, table=True):
+    """A chore that comes up again and again, and when it is due next: of several processes one does it."""
+
+    __tablename__ = "toolkit_file_sweep"
+
+    name: str = Field(primary_key=True, sa_type=Text)
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    count: int = 0
+    """What the last turn dealt with."""

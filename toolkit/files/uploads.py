@@ -29,8 +29,9 @@ class FileLimits:
 class Meter:
     """Passes blocks on, and knows afterwards how many bytes they were, their hash and how they began."""
 
-    def __init__(self, content: Content, *, limits: FileLimits) -> None:
+    def __init__(self, content: Content, *, limits: FileLimits, filename: str = "") -> None:
         self._content = content
+        self._what = f"the file {filename!r}" if filename else "the file"
         self._limits = limits
         self._hash = hashlib.sha256()
         self.size = 0
@@ -56,7 +57,7 @@ class Meter:
         self.size += len(block)
         if self.size > self._limits.max_bytes:
             raise LimitExceeded(
-                f"the file is larger than {self._limits.max_bytes} bytes, which is the most that is taken",
+                f"{self._what} is larger than {self._limits.max_bytes} bytes, which is the most that is taken",
                 limit=self._limits.max_bytes,
                 found=self.size,
             )

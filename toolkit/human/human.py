@@ -12,11 +12,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pydantic import PydanticUserError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 from typing_extensions import TypeVar
 
 from toolkit.errors import DefinitionError, SerializationError, TaskCancelled, TaskExpired
 from toolkit.human.answers import Answer
+from toolkit.human.calendars import Calendar, Duration, WorkingTime, check_durations
+from toolkit.human.ladders import Escalate, Group, check_escalation
+from toolkit.human.quorums import Quorum
 from toolkit.serialization import Codec, codec_for
 
 if TYPE_CHECKING:
@@ -40,17 +43,28 @@ class Timeout:
     """How long a task stays open, and what the run gets when that is over.
 
     ``"raise"`` raises :class:`~toolkit.errors.TaskExpired`; ``Value(x)`` goes on with ``x`` as the output and
-    ``"timed_out"`` as the outcome. There is no way to say "approved": an author who wants that must write the value.
+    ``"timed_out"`` as the outcome; ``"escalate"`` takes the next step of the ladder that has no ``after`` of its own,
+    and raises when none is left. There is no way to say "approved": an author who wants that must write the value.
     """
 
-    limit: timedelta
-    on_timeout: Literal["raise"] | Value[Any] = "raise"
+    limit: Duration
+    on_timeout: Literal["raise", "escalate"] | Value[Any] = "raise"
 
     def __post_init__(self) -> None:
-        if self.limit <= timedelta(0):
+        if isinstance(self.limit, timedelta) and self.limit <= timedelta(0):
             raise DefinitionError(f"a timeout must be longer than nothing, found {self.limit!r}")
-        if self.on_timeout != "raise" and not isinstance(self.on_timeout, Value):
-            raise DefinitionError(f"on_timeout is 'raise' or Value(...), found {self.on_timeout!r}")
+        if self.on_timeout not in ("raise", "escalate") and not isinstance(self.on_timeout, Value):
+            raise DefinitionError(f"on_timeout is 'raise', 'escalate' or Value(...), found {self.on_timeout!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One person's vote; ``output`` is the answer as parsed JSON."""
+
+    by: str
+    at: datetime
+    is_rejection: bool
+    output: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +72,16 @@ class TaskResult(Generic[Out]):
     """What a task brought: the output, and who gave it when.
 
     ``completed_by`` is ``None`` where the outcome is ``"timed_out"``; ``completed_at`` is then the moment it expired.
+    With a quorum, ``votes`` has everybody's, the output is that of the vote that decided, and the outcome is
+    ``"rejected"`` where enough people could no longer accept.
     """
 
     output: Out
     task_id: str
     completed_by: str | None
     completed_at: datetime
-    outcome: Literal["completed", "timed_out"] = "completed"
+    outcome: Literal["completed", "timed_out", "rejected"] = "completed"
+    votes: tuple[Vote, ...] = ()
 
 
 class Human(Generic[In, Out]):
@@ -72,12 +89,18 @@ class Human(Generic[In, Out]):
 
     ``title`` heads the task, ``description`` explains the kind of task, ``message`` (at the call) this very one.
     The answer must fit ``output_type``, any type that Pydantic knows; its JSON Schema makes the form.
-    ``input_type`` left out means any JSON value. ``assign_to`` names the person whose task it is first; it does not
-    keep others from answering.
+    ``input_type`` left out means any JSON value.
+
+    ``assign_to`` names the person whose task it is, ``candidates`` the people and groups (:class:`Group`) who may take
+    it. With neither, only who may manage tasks can answer. ``four_eyes`` keeps out whoever started the run or is named
+    in ``prepared_by``. A ``quorum`` asks several of the candidates.
+
+    ``reminders`` and ``escalation`` count from the opening; a ``calendar`` gives their :class:`WorkingTime` a meaning.
+    Of two tasks due at one time people take the one of higher ``priority`` first.
 
     Raises:
-        DefinitionError: the name cannot stand in a path, the title is empty, a type has no JSON Schema, or the value of
-            the timeout does not fit.
+        DefinitionError: the name cannot stand in a path, the title is empty, a type has no JSON Schema, the value of
+            the timeout does not fit, or the ladder cannot be climbed.
     """
 
     def __init__(
@@ -88,8 +111,15 @@ class Human(Generic[In, Out]):
         description: str | None = None,
         input_type: type[In] | None = None,
         output_type: type[Out],
-        timeout: Timeout | timedelta | None = None,
+        timeout: Timeout | Duration | None = None,
         assign_to: str | None = None,
+        candidates: Sequence[str | Group] = (),
+        four_eyes: bool = False,
+        quorum: Quorum | None = None,
+        reminders: Sequence[Duration] = (),
+        escalation: Sequence[Escalate] = (),
+        priority: int = 0,
+        calendar: Calendar | None = None,
     ) -> None:
         if not name or len(name) > _LONGEST_NAME or "/" in name or any(character.isspace() for character in name):
             raise DefinitionError(
@@ -105,12 +135,20 @@ class Human(Generic[In, Out]):
         self.description = description
         self.input_type: Any = Any if input_type is None else input_type
         self.output_type: Any = output_type
-        self.timeout = Timeout(timeout) if isinstance(timeout, timedelta) else timeout
+        self.timeout = Timeout(timeout) if isinstance(timeout, timedelta | WorkingTime) else timeout
         self.assign_to = assign_to
+        self.candidates = tuple(candidates)
+        self.four_eyes = four_eyes
+        self.quorum = quorum
+        self.reminders = tuple(reminders)
+        self.escalation = tuple(escalation)
+        self.priority = priority
+        self.calendar = calendar
         self.source = _place_of_caller()
         self.input_codec: Codec[In] = _codec(name, "input_type", self.input_type)
         self.output_codec: Codec[Out] = _codec(name, "output_type", self.output_type)
         self._check_timeout_value()
+        self._check_ladder()
 
     def __repr__(self) -> str:
         return f"Human({self.name!r})"
@@ -131,10 +169,15 @@ class Human(Generic[In, Out]):
         suggested_data: Any = None,
         files: Sequence[File] = (),
         assign_to: str | None = None,
+        *,
+        candidates: Sequence[str | Group] | None = None,
+        due_in: Duration | None = None,
+        prepared_by: Sequence[str] = (),
     ) -> TaskResult[Out]:
         """Open a task and wait until a person has answered it; days cost nothing.
 
         ``suggested_data`` fills the form at first: an output, or any part of one. ``files`` are shown with the task.
+        ``due_in`` says when the answer is wanted, where that is earlier than the time limit.
 
         Raises:
             TaskExpired: nobody answered in time, and the timeout says ``"raise"``.
@@ -151,11 +194,15 @@ class Human(Generic[In, Out]):
             suggested_data=None if suggested_data is None else _as_json(self.name, suggested_data),
             files=_as_json(self.name, [_reference(file) for file in files]),
             assigned_to=assign_to or self.assign_to,
+            candidates=self.candidates if candidates is None else tuple(candidates),
+            due_in=due_in,
+            prepared_by=tuple(prepared_by),
         )
+        check_durations([due_in] if due_in else [], calendar=self.calendar, what=f"due_in of {self.name!r}")
         return self._result(await waits.ask(question))
 
     def _result(self, reply: Reply) -> TaskResult[Out]:
-        if reply.answer is None:
+        if reply.answer.outcome == "expired":
             return self._timed_out(reply)
         if reply.answer.outcome == "cancelled":
             raise TaskCancelled(
@@ -166,6 +213,11 @@ class Human(Generic[In, Out]):
             task_id=reply.task_id,
             completed_by=reply.answer.by,
             completed_at=reply.answer.at,
+            outcome="rejected" if reply.answer.outcome == "rejected" else "completed",
+            votes=tuple(
+                Vote(by=vote.by, at=vote.at, is_rejection=vote.is_rejection, output=from_json(bytes(vote.output)))
+                for vote in reply.answer.votes
+            ),
         )
 
     def _timed_out(self, reply: Reply) -> TaskResult[Out]:
@@ -175,7 +227,7 @@ class Human(Generic[In, Out]):
                 output=self.output_codec.decode(self.output_codec.encode(chosen.value)),  # a copy of its own
                 task_id=reply.task_id,
                 completed_by=None,
-                completed_at=reply.ended_at,
+                completed_at=reply.answer.at,
                 outcome="timed_out",
             )
         raise TaskExpired(self.name, task_id=reply.task_id)
@@ -190,6 +242,13 @@ class Human(Generic[In, Out]):
                 f"the value of the timeout of human task {self.name!r} does not fit its output_type: {error}"
             ) from error
 
+    def _check_ladder(self) -> None:
+        what = f"a time of human task {self.name!r}"
+        limits = [] if self.timeout is None else [self.timeout.limit]
+        steps = [step.after for step in self.escalation if step.after is not None]
+        check_durations([*limits, *self.reminders, *steps], calendar=self.calendar, what=what)
+        check_escalation(self.escalation, timeout=self.timeout, name=self.name)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -201,15 +260,17 @@ class Question:
     suggested_data: str | None
     files: str
     assigned_to: str | None
+    candidates: tuple[str | Group, ...]
+    due_in: Duration | None
+    prepared_by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """How the wait for a task ended; no ``answer`` means that its time was up."""
+    """How the wait for a task ended."""
 
     task_id: str
-    answer: Answer | None
-    ended_at: datetime
+    answer: Answer
 
 
 def _codec(name: str, parameter: str, type_: Any) -> Codec[Any]:

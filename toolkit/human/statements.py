@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import insert, update
+from toolkit.storage import Statement, insert, update
 
 INSERT_TASKS = insert(
     "toolkit_task",
@@ -20,10 +20,34 @@ INSERT_TASKS = insert(
         "files": "text",
         "output_schema_digest": "text",
         "assigned_to": "text",
+        "candidates": "text",
+        "prepared_by": "text",
+        "four_eyes": "integer",
+        "quorum": "text",
+        "priority": "integer",
         "due_at": "timestamptz",
+        "due_order": "timestamptz",
+        "ladder": "text",
+        "next_at": "timestamptz",
         "created_at": "timestamptz",
         "created_by": "text",
         "version": "integer",
+    },
+)
+
+INSERT_INBOX = insert("toolkit_task_inbox", {"task_id": "text", "actor": "text", "due_order": "timestamptz"})
+
+INSERT_NOTIFICATIONS = insert(
+    "toolkit_notification",
+    {
+        "id": "text",
+        "task_id": "text",
+        "event": "text",
+        "details": "text",
+        "state": "text",
+        "attempts": "integer",
+        "due_at": "timestamptz",
+        "created_at": "timestamptz",
     },
 )
 
@@ -31,7 +55,14 @@ INSERT_TASKS = insert(
 CLOSE_TASKS = update(
     "toolkit_task",
     {"id": "text", "state": "text", "ended_at": "timestamptz"},
-    assign="state = v.state, ended_at = v.ended_at, version = t.version + 1",
+    assign="state = v.state, ended_at = v.ended_at, next_at = NULL, version = t.version + 1",
     where="t.id = v.id AND t.state IN ('open', 'claimed')",
     name="close tasks",
+)
+
+# In front of nobody any more.
+CLEAR_INBOX = Statement(
+    "clear inbox",
+    sqlite="DELETE FROM toolkit_task_inbox WHERE task_id = ?1",
+    postgresql="DELETE FROM toolkit_task_inbox WHERE task_id = ANY($1::text[])",
 )

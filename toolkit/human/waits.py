@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import WaitTimeout, WrongContext
+from toolkit.errors import WrongContext
 from toolkit.human.answers import Answer
+from toolkit.human.calendars import moment_after
 from toolkit.human.human import Question, Reply
-from toolkit.human.statements import CLOSE_TASKS, INSERT_TASKS
+from toolkit.human.ladders import Rung, actor_of, build_ladder, encode_ladder
+from toolkit.human.statements import CLEAR_INBOX, CLOSE_TASKS, INSERT_INBOX, INSERT_NOTIFICATIONS, INSERT_TASKS
 from toolkit.human.states import TaskState
 from toolkit.workflows import AttachedRows, current_engine, current_run, next_wait_id, wait_for
 
 if TYPE_CHECKING:
-    from toolkit.workflows import RunContext
+    from toolkit.workflows import Engine, RunContext
 
 KIND = "human"
-_KEY_PREFIX = "task:"
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""When a task without a due date is due, to whoever sorts."""
 
 
 async def ask(question: Question) -> Reply:
     """Open a task in the commit that registers the wait for it, and wait.
+
+    The wait itself has no limit: the task's ladder has, and whoever climbs it ends the wait like any answer does.
 
     Raises:
         WrongContext: outside a workflow.
@@ -33,34 +39,38 @@ async def ask(question: Question) -> Reply:
             "decorated with @workflow"
         )
     task_id = next_wait_id()
-    asked_at = engine.runtime.clock.now()
-    limit = question.human.timeout
-    due_at = asked_at + limit.limit if limit is not None else None
     outcome = await wait_for(
         name=question.human.name,
         kind=KIND,
-        event_key=_KEY_PREFIX + task_id,
-        deadline_at=due_at,
+        event_key=f"task:{task_id}",
+        deadline_at=None,
         reference=task_id,
         wait_id=task_id,  # one question, one wait, one id
         arguments=question.input,
         display_name=question.human.title,
-        attached=[_row(question, run, task_id=task_id, asked_at=asked_at, due_at=due_at)],
+        attached=_rows(question, run, engine, task_id=task_id),
     )
+    assert outcome.payload is not None, "a task's wait has no limit of its own"
+    answer = Answer.decode(outcome.payload)
     # After a replay the task on record is another than the one that this call would have opened.
-    if outcome.payload is not None:
-        answer = Answer.decode(outcome.payload)
-        return Reply(task_id=answer.task_id, answer=answer, ended_at=answer.at)
-    assert isinstance(outcome.error, WaitTimeout)
-    return Reply(task_id=outcome.error.key.removeprefix(_KEY_PREFIX), answer=None, ended_at=outcome.ended_at)
+    return Reply(task_id=answer.task_id, answer=answer)
 
 
-def _row(
-    question: Question, run: RunContext, *, task_id: str, asked_at: datetime, due_at: datetime | None
-) -> AttachedRows:
-    """The task, in the order of ``INSERT_TASKS``."""
+def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) -> list[AttachedRows]:
+    """The task, in front of whom it is, and the news of it."""
     human = question.human
-    values = (
+    asked_at = engine.runtime.clock.now()
+    rungs = build_ladder(
+        asked_at,
+        reminders=human.reminders,
+        escalation=human.escalation,
+        timeout=human.timeout,
+        calendar=human.calendar,
+    )
+    due_at = _due_at(question, rungs, asked_at)
+    candidates = [actor_of(candidate) for candidate in question.candidates]
+    assigned_to = _storable(question.assigned_to)
+    task = (
         task_id,
         human.name,
         human.title,
@@ -73,13 +83,58 @@ def _row(
         question.suggested_data,
         question.files,
         human.output_schema_digest,
-        _storable(question.assigned_to),
+        assigned_to,
+        json.dumps(candidates),
+        json.dumps(question.prepared_by),
+        int(human.four_eyes),
+        _quorum(question),
+        human.priority,
         due_at,
+        due_at or NEVER,
+        encode_ladder(rungs),
+        rungs[0].at if rungs else None,
         asked_at,
         run.started_by,
         1,
     )
-    return AttachedRows(INSERT_TASKS, [values])
+    attached = [AttachedRows(INSERT_TASKS, [task])]
+    # A quorum asks all its candidates, whoever else it is assigned to.
+    first = [f"user:{assigned_to}"] if assigned_to else []
+    actors = first + candidates if human.quorum else first or candidates
+    if actors:
+        rows = [(task_id, actor, due_at or NEVER) for actor in dict.fromkeys(actors)]
+        attached.append(AttachedRows(INSERT_INBOX, rows))
+    if _is_told(engine):
+        news = (engine.new_id(), task_id, "task.opened", "{}", "pending", 0, asked_at, asked_at)
+        attached.append(AttachedRows(INSERT_NOTIFICATIONS, [news]))
+    return attached
+
+
+def _is_told(engine: Engine) -> bool:
+    """Whether this installation has channels to tell people by."""
+    from toolkit.human.service import TaskService
+
+    service: Any = engine.resources.get(TaskService)
+    return service is not None and service.is_telling
+
+
+def _due_at(question: Question, rungs: Sequence[Rung], asked_at: datetime) -> datetime | None:
+    if question.due_in is not None:
+        return moment_after(asked_at, question.due_in, calendar=question.human.calendar)
+    return next((rung.at for rung in rungs if rung.do == "expire"), None)
+
+
+def _quorum(question: Question) -> str | None:
+    quorum = question.human.quorum
+    if quorum is None:
+        return None
+    return json.dumps(
+        {
+            "needed": quorum.needed,
+            "one_of_each": quorum.one_of_each,
+            "rejections_allowed": quorum.rejections_allowed,
+        }
+    )
 
 
 def _storable(text: str | None) -> str | None:
@@ -90,10 +145,9 @@ def _storable(text: str | None) -> str | None:
 def close_tasks(ended: Sequence[tuple[str, str, datetime]]) -> Sequence[AttachedRows]:
     """What to write when waits of tasks end without an answer: rows of (task id, state of the wait, moment).
 
-    A limit that has passed expires its task; a withdrawn or cancelled wait cancels it. An answered task stays as it is.
+    A withdrawn or cancelled wait cancels its task. An answered task stays as it is.
     """
-    rows = [
-        (task_id, (TaskState.EXPIRED if state == "expired" else TaskState.CANCELLED).value, moment)
-        for task_id, state, moment in ended
-    ]
-    return [AttachedRows(CLOSE_TASKS, rows)] if rows else []
+    if not ended:
+        return []
+    tasks = [(task_id, TaskState.CANCELLED.value, moment) for task_id, _, moment in ended]
+    return [AttachedRows(CLOSE_TASKS, tasks), AttachedRows(CLEAR_INBOX, [(task_id,) for task_id, _, _ in ended])]

@@ -7,14 +7,36 @@ from typing import TYPE_CHECKING, Any
 from toolkit.rules.definitions import Rule, rule
 
 if TYPE_CHECKING:
+    from toolkit.rules.analysis import Analysis, TableAnalysis
+    from toolkit.rules.backtests import BackTest
+    from toolkit.rules.cases import Case, CaseReport, CaseResult
+    from toolkit.rules.coverage import Coverage
+    from toolkit.rules.differences import Change
+    from toolkit.rules.explanations import ExplainedNode, Explanation
     from toolkit.rules.issues import Issue, Report
+    from toolkit.rules.jobs import RULE_WORKFLOWS, FileOutcome, evaluate_file
+    from toolkit.rules.journal import DecisionRecord
     from toolkit.rules.sandbox import Sandbox
     from toolkit.rules.service import RuleService
+    from toolkit.rules.shadows import Shadow
     from toolkit.rules.summaries import BatchItem, Decision, RuleSummary, RuleVersion
+    from toolkit.rules.workbench import Workbench
 
 __all__ = [
+    "RULE_WORKFLOWS",
+    "Analysis",
+    "BackTest",
     "BatchItem",
+    "Case",
+    "CaseReport",
+    "CaseResult",
+    "Change",
+    "Coverage",
     "Decision",
+    "DecisionRecord",
+    "ExplainedNode",
+    "Explanation",
+    "FileOutcome",
     "Issue",
     "Report",
     "Rule",
@@ -22,18 +44,38 @@ __all__ = [
     "RuleSummary",
     "RuleVersion",
     "Sandbox",
+    "Shadow",
+    "TableAnalysis",
+    "Workbench",
+    "evaluate_file",
     "rule",
 ]
 
 _HOMES = {
+    "Analysis": "analysis",
+    "BackTest": "backtests",
     "BatchItem": "summaries",
+    "Case": "cases",
+    "CaseReport": "cases",
+    "CaseResult": "cases",
+    "Change": "differences",
+    "Coverage": "coverage",
     "Decision": "summaries",
+    "DecisionRecord": "journal",
+    "ExplainedNode": "explanations",
+    "Explanation": "explanations",
+    "FileOutcome": "jobs",
     "Issue": "issues",
+    "RULE_WORKFLOWS": "jobs",
     "Report": "issues",
     "RuleService": "service",
     "RuleSummary": "summaries",
     "RuleVersion": "summaries",
     "Sandbox": "sandbox",
+    "Shadow": "shadows",
+    "TableAnalysis": "analysis",
+    "Workbench": "workbench",
+    "evaluate_file": "jobs",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from toolkit.rules.bounds import is_bounded
 from toolkit.rules.contract import Contract
 from toolkit.rules.expressions import read_expression
 from toolkit.rules.graphs import DecisionTable, Edge, Graph, Node, Switch, canonical_json, digest
@@ -55,6 +56,8 @@ class Compiled(BaseModel):
     tables: list[MarkedTable]
     is_traced: bool
     """Whether the engine's own trace is needed to say which rows matched."""
+    is_bounded: bool = False
+    """Whether no input can make it harm the process that evaluates it."""
 
     @property
     def sha256(self) -> str:
@@ -88,6 +91,7 @@ def compile_graph(graph: Graph, contract: Contract[Any, Any]) -> Compiled:
         names={node.id: node.name for node in graph.nodes},
         tables=tables,
         is_traced=bool(tables) and not is_marked,
+        is_bounded=is_bounded(graph),
     )
 
 

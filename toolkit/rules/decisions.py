@@ -11,12 +11,33 @@ from toolkit.rules.contract import In, Out
 
 if TYPE_CHECKING:
     from toolkit.rules.definitions import Rule
+    from toolkit.rules.isolation import IsolatedEngine
     from toolkit.rules.overrides import Override
 
 Choice: TypeAlias = "Override[In, Out] | RuleEvaluationError | None"
 """What is to decide: an override, one that cannot be run and says why, or the function."""
 
 MOST_ROWS_RECORDED = 1_000
+
+
+async def decide_apart(rule: Rule[In, Out], override: Choice[In, Out], input: In, record: dict[str, Any]) -> Out:
+    """:func:`decide`, on a thread where the override is evaluated in a sandbox and so blocks."""
+    if (engine := _isolated(override)) is not None:
+        return await engine.apart(decide, rule, override, input, record)
+    return decide(rule, override, input, record)
+
+
+async def decide_many_apart(
+    rule: Rule[In, Out], override: Choice[In, Out], inputs: Sequence[In], record: dict[str, Any]
+) -> list[Out | Exception]:
+    """:func:`decide_many`, on a thread where the override is evaluated in a sandbox and so blocks."""
+    if (engine := _isolated(override)) is not None:
+        return await engine.apart(decide_many, rule, override, inputs, record)
+    return decide_many(rule, override, inputs, record)
+
+
+def _isolated(override: Choice[In, Out]) -> IsolatedEngine | None:
+    return None if override is None or isinstance(override, RuleEvaluationError) else override.isolated
 
 
 def decide(rule: Rule[In, Out], override: Choice[In, Out], input: In, record: dict[str, Any]) -> Out:

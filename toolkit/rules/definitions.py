@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from pydantic import BaseModel
 
-from toolkit.errors import ConfigurationError, DefinitionError, InvalidInput, RuleEvaluationError
+from toolkit.errors import ConfigurationError, DefinitionError, InvalidInput, RuleEvaluationError, WrongContext
 from toolkit.rules.contract import Contract, In, Out
-from toolkit.rules.decisions import Choice, decide, decide_many
+from toolkit.rules.decisions import Choice, decide_apart, decide_many_apart
 from toolkit.serialization import codec_for
 from toolkit.workflows import current_run, resource, run_step, step_context
 
 if TYPE_CHECKING:
+    from toolkit.rules.explanations import Explanation
     from toolkit.rules.service import RuleService
 
 OnNoMatch = Literal["error", "default"]
@@ -42,10 +43,12 @@ class Rule(Generic[In, Out]):
         on_no_match: OnNoMatch,
         on_error: OnError,
         pin: Pin,
+        needs_second_person: bool = False,
     ) -> None:
         self.name, self.description = name, description
         self.input_type, self.output_type = input_type, output_type
         self.on_no_match, self.on_error, self.pin = on_no_match, on_error, pin
+        self.needs_second_person = needs_second_person
         self.contract = Contract(name, input_type, output_type)
         self._function = function
         self.__name__, self.__doc__, self.__module__ = function.__name__, function.__doc__, function.__module__
@@ -78,7 +81,9 @@ class Rule(Generic[In, Out]):
         self._check(input)
 
         async def body() -> Out:
-            return decide(self, await self._choose(), input, _details())
+            output = await decide_apart(self, await self._choose(), input, _details())
+            self._show_shadow(input, output)
+            return output
 
         codec = codec_for(self.input_type)
         return await run_step(
@@ -113,7 +118,7 @@ class Rule(Generic[In, Out]):
         is_in_run = current_run() is not None
 
         async def body() -> Any:
-            decided = decide_many(self, await self._choose(), inputs, _details())
+            decided = await decide_many_apart(self, await self._choose(), inputs, _details())
             if not return_exceptions:
                 for one in decided:
                     if isinstance(one, Exception):
@@ -132,6 +137,22 @@ class Rule(Generic[In, Out]):
             reencode=lambda text: arguments.encode(arguments.decode(text)),
         )
         return restore_all(found) if is_in_run else found
+
+    async def explain(self, input: In) -> Explanation:
+        """Decide ``input`` by what is active now and say why, row by row. Records nothing, and is nothing for a run.
+
+        Raises:
+            WrongContext: inside a run, where the answer would differ from replay to replay.
+        """
+        if current_run() is not None:
+            raise WrongContext(f"{self.name}.explain() is for people, not for runs; a run awaits {self.name}(...)")
+        self._check(input)
+        service = _service()
+        if service is not None:
+            return await service.workbench.explain_input(self.name, self.contract.encode(input))
+        from toolkit.rules.explanations import explain_function
+
+        return explain_function(self, input)
 
     def starter_graph(self) -> dict[str, Any]:
         """A JDM graph with every field of the models and one row, to begin an override with."""
@@ -186,6 +207,11 @@ class Rule(Generic[In, Out]):
         except RuleEvaluationError as error:
             return error
 
+    def _show_shadow(self, input: In, output: Out) -> None:
+        service, step = _service(), step_context()
+        if service is not None and step is not None:
+            service.shadows.offer(self, input, output, run_id=step.run_id, path=step.path)
+
     def _adopt(self, details: dict[str, Any]) -> None:
         run = current_run()
         if run is not None and self.pin == "run" and "source" in details:
@@ -220,6 +246,7 @@ def rule(
     on_no_match: OnNoMatch = "error",
     on_error: OnError = "raise",
     pin: Pin = "run",
+    needs_second_person: bool = False,
 ) -> Callable[[Callable[[In], Out]], Rule[In, Out]]: ...
 
 
@@ -230,12 +257,14 @@ def rule(
     on_no_match: OnNoMatch = "error",
     on_error: OnError = "raise",
     pin: Pin = "run",
+    needs_second_person: bool = False,
 ) -> Any:
     """Make a rule of a plain function from one Pydantic model to one Pydantic model.
 
     ``on_no_match`` and ``on_error`` say what happens when an override matches no row or fails: an error, or the
     function decides (``"default"``) and the record says so. With ``pin="run"`` a run uses one version from its first
-    use of the rule on; with ``"latest"`` each evaluation takes what is active.
+    use of the rule on; with ``"latest"`` each evaluation takes what is active. With ``needs_second_person`` nobody
+    activates what they uploaded themselves.
 
     Raises:
         DefinitionError: the function or an option cannot make a rule.
@@ -255,6 +284,7 @@ def rule(
             on_no_match=on_no_match,
             on_error=on_error,
             pin=pin,
+            needs_second_person=needs_second_person,
         )
 
     if name is None or isinstance(name, str):

@@ -9,6 +9,7 @@ from toolkit.errors import RuleEvaluationError, RuleNoMatch, RuleOutputInvalid, 
 from toolkit.rules.compilation import Compiled
 from toolkit.rules.contract import Contract, In, Out
 from toolkit.rules.engine import DecisionEngine, Evaluation, Failure, engine_version, matched_rows
+from toolkit.rules.isolation import IsolatedEngine
 
 CHUNK = 1_000
 """Inputs in one call of a loop: beyond this, a call only holds the interpreter longer."""
@@ -18,12 +19,23 @@ class Override(Generic[In, Out]):
     """One version, ready to decide. Raises what the single calls raise; a batch returns the errors in their places."""
 
     def __init__(
-        self, contract: Contract[In, Out], compiled: Compiled, engine: DecisionEngine, *, number: int, sha256: str
+        self,
+        contract: Contract[In, Out],
+        compiled: Compiled,
+        engine: DecisionEngine | IsolatedEngine,
+        *,
+        number: int,
+        sha256: str,
     ) -> None:
         self.contract, self.compiled, self.engine = contract, compiled, engine
         self.number, self.sha256 = number, sha256
         self.key = f"{contract.rule}@{compiled.sha256}"
         self.loop_key = f"{self.key}#loop"
+
+    @property
+    def isolated(self) -> IsolatedEngine | None:
+        """Where it is evaluated, if that is outside of this process: deciding blocks then."""
+        return self.engine if isinstance(self.engine, IsolatedEngine) else None
 
     def load(self) -> None:
         """Have the engine compile the graph.
@@ -39,7 +51,9 @@ class Override(Generic[In, Out]):
     @property
     def record(self) -> dict[str, Any]:
         """What a step keeps about the version that decided."""
-        return {"source": "override", "version": self.number, "sha256": self.sha256, "engine": engine_version()}
+        return {"source": "override", "version": self.number, "sha256": self.sha256, "engine": engine_version()} | (
+            {"isolated": True} if self.isolated else {}
+        )
 
     def decide(self, input: In) -> tuple[Out, list[str]]:
         """The output for ``input``, and the rows that matched.

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _START_SECONDS = 30.0
 _LONGEST_ANSWER = 4_000_000  # bytes of one line
+_KEPT_GRAPHS = 50  # as in the child
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Trial:
     contexts: Sequence[str]
     probes: Sequence[Probe] = ()
     with_trace: bool = False
+    key: str | None = None
+    """Names the graph, so that the child compiles it once and is sent it once."""
 
 
 @dataclass
@@ -117,7 +120,8 @@ class Sandbox:
     def _converse(self, child: _Child, trial: Trial, tried: Trying) -> None:
         end = time.monotonic() + self.trial_seconds
         request = {
-            "graph": trial.graph,
+            "key": trial.key,
+            "graph": None if child.knows(trial.key) else trial.graph,
             "contexts": list(trial.contexts),
             "probes": [[probe.kind, probe.text, list(probe.contexts)] for probe in trial.probes],
             "trace": trial.with_trace,
@@ -128,6 +132,7 @@ class Sandbox:
         if "error" in started:
             tried.refused = read_failure(started["error"]).reason
             return
+        child.learned(trial.key)
         for _ in trial.contexts:
             answer = self._receive(child, end)
             tried.evaluations.append(
@@ -153,6 +158,7 @@ class _Child:
         assert process.stdout is not None
         self.process, self._in, self._out = process, process.stdin, process.stdout
         self._heard = bytearray()
+        self._known: list[str] = []
         for pipe in (self._in, self._out):
             os.set_blocking(pipe.fileno(), False)
 
@@ -181,6 +187,15 @@ class _Child:
         except _Gone as gone:
             raise ConfigurationError(f"the sandbox for graphs cannot be started: {gone}") from gone
         return child
+
+    def knows(self, key: str | None) -> bool:
+        """Whether it has kept the graph of ``key``."""
+        return key in self._known
+
+    def learned(self, key: str | None) -> None:
+        """It has compiled the graph of ``key``; like the child itself, forget the oldest beyond ``_KEPT_GRAPHS``."""
+        if key is not None and key not in self._known:
+            self._known = [*self._known, key][-_KEPT_GRAPHS:]
 
     @property
     def is_alive(self) -> bool:

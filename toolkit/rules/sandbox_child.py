@@ -13,7 +13,10 @@ import sys
 from typing import Any
 
 SPARE_MEMORY = 512 * 1024 * 1024  # bytes above what the warm process uses
+KEPT_GRAPHS = 50  # as the parent counts
 SILENCE_FACTOR = 3  # the parent kills first; this ends the child when the parent is gone
+
+_kept: dict[str, Any] = {}  # engines by key, the oldest first
 
 
 def main() -> None:
@@ -75,7 +78,7 @@ def _run(zen: Any, trial: dict[str, Any]) -> None:
     try:
         _watch(trial["seconds"])
         try:
-            engine = _load(zen, trial["graph"])
+            engine = _engine(zen, trial)
         except (RuntimeError, ValueError, TypeError) as error:
             _answer({"error": _first_line(error)})
             return
@@ -88,6 +91,18 @@ def _run(zen: Any, trial: dict[str, Any]) -> None:
             _answer({"raises": all(_raises(zen, kind, text, context) for context in contexts)})
     finally:
         _watch(0)
+
+
+def _engine(zen: Any, trial: dict[str, Any]) -> Any:
+    """The engine with the graph of the trial: kept from before where the parent sends a key alone."""
+    key = trial["key"]
+    if key is None:
+        return _load(zen, trial["graph"])
+    if trial["graph"] is not None:
+        _kept[key] = _load(zen, trial["graph"])
+        if len(_kept) > KEPT_GRAPHS:
+            del _kept[next(iter(_kept))]
+    return _kept[key]
 
 
 def _watch(seconds: float) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from toolkit.access import SYSTEM, acting_as
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import (
     ConfigurationError,
@@ -24,9 +26,10 @@ from toolkit.errors import (
     ToolkitError,
 )
 from toolkit.rules.compilation import Compiled
-from toolkit.rules.decisions import Choice, decide, decide_many
+from toolkit.rules.decisions import Choice, decide_apart, decide_many_apart
 from toolkit.rules.definitions import Rule
 from toolkit.rules.engine import DecisionEngine
+from toolkit.rules.isolation import IsolatedEngine
 from toolkit.rules.issues import Report
 from toolkit.rules.overrides import Override
 from toolkit.rules.sandbox import Sandbox
@@ -35,6 +38,7 @@ from toolkit.rules.uploads import check_upload
 from toolkit.serialization import codec_for
 
 if TYPE_CHECKING:
+    from toolkit.rules.shadows import Shadow
     from toolkit.rules.tables import PointerRow, VersionRow
     from toolkit.rules.versions import Versions
     from toolkit.storage import Database
@@ -61,13 +65,18 @@ class RuleService:
         sandbox: Sandbox | None = None,
         refresh_seconds: float = 1.0,
     ) -> None:
+        from toolkit.rules.shadows import Shadows
         from toolkit.rules.versions import Versions  # SQLAlchemy: not for who only decorates a function
+        from toolkit.rules.workbench import Workbench
 
         self.clock: Clock = clock or SystemClock()
         self.sandbox = sandbox or Sandbox()
         self.refresh_seconds = refresh_seconds
         self._versions: Versions = Versions(database, self.clock)
+        self.workbench = Workbench(self, self._versions, database=database, clock=self.clock, sandbox=self.sandbox)
+        self.shadows = Shadows(database, self.clock, self.sandbox)
         self._engine = DecisionEngine()
+        self._isolated = IsolatedEngine()
         self._rules: dict[str, Rule[Any, Any]] = {}
         self._pointers: dict[str, PointerRow] = {}
         self._active: dict[str, Override[Any, Any] | RuleEvaluationError] = {}
@@ -104,6 +113,7 @@ class RuleService:
             await asyncio.wait([self._poller])
             self._poller = None
         await asyncio.to_thread(self.sandbox.close)
+        await asyncio.to_thread(self._isolated.close)
 
     async def _poll(self) -> None:
         from sqlalchemy.exc import SQLAlchemyError
@@ -112,6 +122,7 @@ class RuleService:
             await self.clock.sleep(self.refresh_seconds)
             try:
                 await self.refresh()
+                await self.shadows.settle()
             except (StorageError, SQLAlchemyError, OSError) as error:
                 logger.warning(
                     "The active versions of rules could not be read; the last known ones stay in use",
@@ -119,12 +130,26 @@ class RuleService:
                 )
 
     async def refresh(self) -> None:
-        """Look which versions are active now: one read of a small table, and more only if one changed."""
+        """Look which versions are active now: one read of two small tables, and more only if one changed."""
         async with self._refreshing:
-            for name, pointer in (await self._versions.pointers()).items():
+            now = self.clock.now()
+            for name, found in (await self._versions.pointers()).items():
+                pointer = found
+                if name in self._rules and pointer.next_at is not None and pointer.next_at <= now:
+                    with acting_as(SYSTEM):
+                        pointer = await self._versions.take_over(name)
                 known = self._pointers.get(name)
                 if name in self._rules and (known is None or known.generation != pointer.generation):
                     await self._follow(pointer)
+
+            await self._follow_shadows()
+
+    async def _follow_shadows(self) -> None:
+        wanted = await self.shadows.wanted()
+        for name, rule in self._rules.items():
+            number = wanted.get(name)
+            if not self.shadows.is_following(name, number):
+                self.shadows.follow(rule, None if number is None else await self._versions.get(name, number))
 
     async def _follow(self, pointer: PointerRow) -> None:
         name, number = pointer.rule, pointer.active_version
@@ -132,7 +157,9 @@ class RuleService:
             self._active.pop(name, None)
         else:
             try:
-                self._active[name] = await self.override(name, number)
+                # Anew: whether it is trusted may have changed. Until it is there, the one before decides.
+                self._forget_kept(name)
+                self._active[name] = await self._load(name, number)
             except (RuleEvaluationError, ConfigurationError) as error:
                 refused = error if isinstance(error, RuleEvaluationError) else RuleEvaluationError(name, str(error))
                 self._active[name] = refused  # at each evaluation, not passed over
@@ -154,9 +181,9 @@ class RuleService:
         Raises:
             NotFound: no rule has the name.
         """
-        rule, pointer = self._find(name), self._pointers.get(name)
+        rule, pointer = self.find(name), self._pointers.get(name)
         number = pointer.active_version if pointer else None
-        is_changed = pointer is not None and pointer.generation > 0
+        is_changed = pointer is not None and pointer.activation_id is not None
         return RuleSummary(
             name=rule.name,
             description=rule.description,
@@ -167,6 +194,8 @@ class RuleService:
             pin=rule.pin,
             changed_by=pointer.changed_by if pointer and is_changed else None,
             changed_at=pointer.changed_at if pointer and is_changed else None,
+            next_version=pointer.next_version if pointer else None,
+            next_at=pointer.next_at if pointer else None,
             input_schema=rule.input_schema(),
             output_schema=rule.output_schema(),
         )
@@ -177,9 +206,14 @@ class RuleService:
         Raises:
             NotFound: no rule has the name.
         """
-        return self._find(name).starter_graph()
+        return self.find(name).starter_graph()
 
-    def _find(self, name: str) -> Rule[Any, Any]:
+    def find(self, name: str) -> Rule[Any, Any]:
+        """The rule itself.
+
+        Raises:
+            NotFound: no rule has the name.
+        """
         if name not in self._rules:
             raise NotFound("rule", name, known=list(self._rules))
         return self._rules[name]
@@ -196,7 +230,7 @@ class RuleService:
         """
         from toolkit.rules.versions import NewVersion
 
-        rule = self._find(name)
+        rule = self.find(name)
         checked = await asyncio.to_thread(check_upload, rule, graph, self.sandbox)
         row, is_new = await self._versions.add(
             NewVersion(
@@ -221,7 +255,7 @@ class RuleService:
         Raises:
             NotFound: no rule has the name.
         """
-        self._find(name)
+        self.find(name)
         return [self._read(row) for row in await self._versions.list_versions(name)]
 
     async def version(self, name: str, number: int) -> RuleVersion:
@@ -230,20 +264,42 @@ class RuleService:
         Raises:
             NotFound: no rule has the name, or the rule has no such version.
         """
-        self._find(name)
-        return self._read(await self._versions.get(name, number), with_graph=True)
+        self.find(name)
+        row, is_trusted = await self._versions.get_with_trust(name, number)
+        return self._read(row, with_graph=True, is_trusted=is_trusted)
 
-    async def activate(self, name: str, number: int, *, reason: str | None = None) -> RuleSummary:
-        """Let version ``number`` decide from the next run on.
+    async def activate(
+        self,
+        name: str,
+        number: int,
+        *,
+        reason: str | None = None,
+        force: bool = False,
+        valid_from: datetime | None = None,
+    ) -> RuleSummary:
+        """Let version ``number`` decide from the next run on, or from ``valid_from`` on if that is later.
+
+        ``force`` passes over stored cases that fail. A change by hand before ``valid_from`` withdraws the plan.
 
         Raises:
             NotFound: no such rule or version.
             RuleVersionRefused: it was made for other models; upload it again.
-            Conflict: it is active already.
+            PermissionDenied: the rule asks for a second person, and the caller uploaded it.
+            Conflict: it is active already, or stored cases fail and nobody forces it.
+            InvalidInput: it is forced without a reason.
         """
-        self._find(name)
+        from toolkit.rules.gates import check_cases, check_second_person
+
+        rule = self.find(name)
         await self.override(name, number)
-        return await self._moved(await self._versions.point(name, number, kind="activated", reason=reason))
+        version = await self._versions.get(name, number)
+        check_second_person(rule, uploaded_by=version.created_by, number=number)
+        report = await self.workbench.run_cases(name, version=number)
+        forced = check_cases(report, rule=name, reason=reason, force=force)
+        details = {"forced": forced} if forced else {}
+        if valid_from is not None and valid_from > self.clock.now():
+            return await self._moved(await self._versions.schedule(name, number, at=valid_from, reason=reason))
+        return await self._moved(await self._versions.point(name, number, kind="activated", reason=reason, **details))
 
     async def deactivate(self, name: str, *, reason: str | None = None) -> RuleSummary:
         """Let the function decide again.
@@ -252,7 +308,7 @@ class RuleService:
             NotFound: no such rule.
             Conflict: it decides already.
         """
-        self._find(name)
+        self.find(name)
         return await self._moved(await self._versions.point(name, None, kind="deactivated", reason=reason))
 
     async def rollback(self, name: str, *, reason: str | None = None) -> RuleSummary:
@@ -263,8 +319,71 @@ class RuleService:
             Conflict: nothing decided before.
             RuleVersionRefused: what decided before was made for other models.
         """
-        self._find(name)
+        self.find(name)
         return await self._moved(await self._versions.roll_back(name, reason=reason, accept=self._check_version))
+
+    async def trust(self, name: str, number: int, *, reason: str) -> RuleVersion:
+        """Answer for a version: it decides in the process itself from now on, without the sandbox around it.
+
+        Raises:
+            NotFound: no such rule or version.
+            Conflict: it is trusted already.
+        """
+        self.find(name)
+        await self._versions.trust(name, number, reason=reason)
+        await self.refresh()
+        return await self.version(name, number)
+
+    async def distrust(self, name: str, number: int) -> RuleVersion:
+        """Take back :meth:`trust`.
+
+        Raises:
+            NotFound: no such rule or version.
+            Conflict: nobody answers for it.
+        """
+        self.find(name)
+        await self._versions.distrust(name, number)
+        await self.refresh()
+        return await self.version(name, number)
+
+    async def start_shadow(self, name: str, number: int) -> Shadow:
+        """Evaluate a version beside what decides, in all processes within their next refresh, and count differences.
+
+        Raises:
+            NotFound: no such rule or version.
+            RuleVersionRefused: it was made for other models.
+            Conflict: it is the rule's shadow already.
+        """
+        self.find(name)
+        await self.override(name, number)
+        await self.shadows.start(await self._versions.get(name, number))
+        await self.refresh()
+        return await self.shadow(name)
+
+    async def stop_shadow(self, name: str) -> Shadow:
+        """End it.
+
+        Raises:
+            NotFound: no such rule.
+            Conflict: the rule has no shadow.
+        """
+        self.find(name)
+        await self.shadows.settle()
+        await self.shadows.stop(name)
+        await self.refresh()
+        return await self.shadow(name)
+
+    async def shadow(self, name: str) -> Shadow:
+        """What the present or the last shadow of a rule has counted.
+
+        Raises:
+            NotFound: no such rule, or it never had a shadow.
+        """
+        self.find(name)
+        found = await self.shadows.find(name)
+        if found is None:
+            raise NotFound("shadow", name)
+        return found
 
     async def _moved(self, pointer: PointerRow) -> RuleSummary:
         async with self._refreshing:
@@ -277,7 +396,9 @@ class RuleService:
         )
         return self.get_rule(pointer.rule)
 
-    def _read(self, row: VersionRow, *, created: bool = False, with_graph: bool = False) -> RuleVersion:
+    def _read(
+        self, row: VersionRow, *, created: bool = False, with_graph: bool = False, is_trusted: bool | None = None
+    ) -> RuleVersion:
         pointer = self._pointers.get(row.rule)
         return RuleVersion(
             rule=row.rule,
@@ -287,9 +408,10 @@ class RuleService:
             created_by=row.created_by,
             created_at=row.created_at,
             active=pointer is not None and pointer.active_version == row.number,
-            fits=row.contract_sha256 == self._find(row.rule).contract.sha256,
+            fits=row.contract_sha256 == self.find(row.rule).contract.sha256,
             report=Report.model_validate_json(row.report),
             created=created,
+            trusted=is_trusted,
             graph=row.graph if with_graph else None,
         )
 
@@ -315,26 +437,35 @@ class RuleService:
         if isinstance(active, Override) and active.number == number:
             return active
         if (name, number) not in self._kept:
-            self._kept[name, number] = self._build(await self._versions.get(name, number))
+            self._kept[name, number] = await self._load(name, number)
         self._kept.move_to_end((name, number))
         self._drop_oldest()
         return self._kept[name, number]
 
-    def _check_version(self, row: VersionRow) -> None:
-        self._build(row)
+    async def _load(self, name: str, number: int) -> Override[Any, Any]:
+        row, is_trusted = await self._versions.get_with_trust(name, number)
+        return self._build(row, is_trusted=is_trusted)
 
-    def _build(self, row: VersionRow) -> Override[Any, Any]:
-        rule = self._find(row.rule)
+    def _forget_kept(self, name: str) -> None:
+        for key in [key for key in self._kept if key[0] == name]:
+            del self._kept[key]
+
+    def _check_version(self, row: VersionRow) -> None:
+        self._build(row, is_trusted=False)
+
+    def _build(self, row: VersionRow, *, is_trusted: bool) -> Override[Any, Any]:
+        rule = self.find(row.rule)
         if row.contract_sha256 != rule.contract.sha256:
             raise RuleVersionRefused(
                 row.rule,
                 f"version {row.number} was made for other input and output models than the rule has today; upload the "
                 "graph again, so that it is checked against them, and activate the new version",
             )
+        compiled = Compiled.model_validate_json(row.compiled)
         override = Override(
             rule.contract,
-            Compiled.model_validate_json(row.compiled),
-            self._engine,
+            compiled,
+            self._engine if compiled.is_bounded or is_trusted else self._isolated,
             number=row.number,
             sha256=row.sha256,
         )
@@ -351,6 +482,7 @@ class RuleService:
                 for key in (one.key, one.loop_key)
             }
             self._engine.keep(in_use)
+            self._isolated.keep(in_use)
 
     async def evaluate(self, name: str, input_json: str | bytes, *, version: int | None = None) -> Decision:
         """Decide one input, outside of any run: by what is active, or by ``version``.
@@ -360,12 +492,12 @@ class RuleService:
             InvalidInput: the input does not fit.
             RuleEvaluationError: the override could not decide.
         """
-        rule = self._find(name)
+        rule = self.find(name)
         override = self.active(name) if version is None else await self.override(name, version)
         parsed = codec_for(rule.input_type).parse_json(input_json)
         record: dict[str, Any] = {}
         try:
-            output = decide(rule, override, parsed, record)
+            output = await decide_apart(rule, override, parsed, record)
         except Exception as error:
             raise _presentable(rule, error) from error
         return Decision(
@@ -384,7 +516,7 @@ class RuleService:
             NotFound: no such rule.
             LimitExceeded: there are more inputs.
         """
-        rule = self._find(name)
+        rule = self.find(name)
         if len(inputs) > LARGEST_BATCH:
             raise LimitExceeded(
                 f"a batch has at most {LARGEST_BATCH:,} inputs, found {len(inputs):,}; send it in parts",
@@ -394,14 +526,15 @@ class RuleService:
         override = self.active(name)  # once: a batch does not mix versions
         items: list[BatchItem] = []
         for start in range(0, len(inputs), _BETWEEN_PAUSES):
-            items += _decide_part(rule, override, inputs[start : start + _BETWEEN_PAUSES])
+            items += await _decide_part(rule, override, inputs[start : start + _BETWEEN_PAUSES])
             await asyncio.sleep(0)
         return items
 
 
-def _decide_part(rule: Rule[Any, Any], override: Choice[Any, Any], inputs: Sequence[Any]) -> list[BatchItem]:
+async def _decide_part(rule: Rule[Any, Any], override: Choice[Any, Any], inputs: Sequence[Any]) -> list[BatchItem]:
     parsed = [_parse(rule, one) for one in inputs]
-    decided = iter(decide_many(rule, override, [one for one in parsed if not isinstance(one, InvalidInput)], {}))
+    fitting = [one for one in parsed if not isinstance(one, InvalidInput)]
+    decided = iter(await decide_many_apart(rule, override, fitting, {}))
     return [_item(rule, one if isinstance(one, InvalidInput) else next(decided)) for one in parsed]
 
 

@@ -24,6 +24,9 @@ class RuleSummary(BaseModel):
     pin: Literal["run", "latest"]
     changed_by: str | None
     changed_at: datetime | None
+    next_version: int | None = None
+    next_at: datetime | None = None
+    """When ``next_version`` takes over."""
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
 
@@ -45,6 +48,8 @@ class RuleVersion(BaseModel):
     report: Report
     created: bool = False
     """Whether this upload made it; an equal graph gives the version that was there."""
+    trusted: bool | None = None
+    """Whether somebody answers for it, so that it decides without the sandbox; not told in lists."""
     graph: str | None = None
 
 

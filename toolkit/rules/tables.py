@@ -36,15 +36,25 @@ class VersionRow(Table, table=True):
 
 
 class PointerRow(Table, table=True):
-    """What decides for one rule now: a version, or (``NULL``) the function. ``generation`` rises with each change."""
+    """What decides for one rule now: a version, or (``NULL``) the function. ``generation`` rises with each change.
+
+    ``next_version`` takes over at ``next_at``.
+    """
 
     __tablename__ = "toolkit_rule_pointer"
-    __table_args__ = (CheckConstraint("(activation_id IS NULL) = (generation = 0)", name="activation"),)
+    __table_args__ = (
+        CheckConstraint("activation_id IS NOT NULL OR active_version IS NULL", name="activation"),
+        CheckConstraint("(next_version IS NULL) = (next_at IS NULL)", name="next"),
+    )
 
     rule: str = Field(primary_key=True, sa_type=Text)
     active_version: int | None = None
     generation: int = 0
     activation_id: str | None = Field(default=None, sa_type=Text)
+    next_version: int | None = None
+    next_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    next_by: str | None = Field(default=None, sa_type=Text)
+    next_reason: str | None = Field(default=None, sa_type=Text)
     changed_by: str = Field(sa_type=Text)
     changed_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -67,3 +77,57 @@ class ActivationRow(Table, table=True):
     reason: str | None = Field(default=None, sa_type=Text)
     created_by: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class CaseRow(Table, table=True):
+    """One stored example of a rule: an input, and what must come out of it."""
+
+    __tablename__ = "toolkit_rule_case"
+
+    rule: str = Field(primary_key=True, sa_type=Text)
+    name: str = Field(primary_key=True, sa_type=Text)
+    input: str = Field(sa_type=Text)
+    expected: str = Field(sa_type=Text)
+    note: str | None = Field(default=None, sa_type=Text)
+    changed_by: str = Field(sa_type=Text)
+    changed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class TrustRow(Table, table=True):
+    """Somebody answers for one version: it decides in the process itself, outside the sandbox."""
+
+    __tablename__ = "toolkit_rule_trust"
+
+    rule: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(primary_key=True)
+    reason: str = Field(sa_type=Text)
+    trusted_by: str = Field(sa_type=Text)
+    trusted_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ShadowRow(Table, table=True):
+    """A version that is evaluated beside what decides for a rule, and how often its outcome was another."""
+
+    __tablename__ = "toolkit_rule_shadow"
+    __table_args__ = (CheckConstraint("changed + failed <= compared", name="counts"),)
+
+    rule: str = Field(primary_key=True, sa_type=Text)
+    version: int
+    started_by: str = Field(sa_type=Text)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    compared: int = 0
+    changed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+class ShadowDifferenceRow(Table, table=True):
+    """One decision of a run whose shadow came to another outcome. The values are in the journal, not here."""
+
+    __tablename__ = "toolkit_rule_shadow_difference"
+
+    rule: str = Field(primary_key=True, sa_type=Text)
+    decision: str = Field(primary_key=True, sa_type=Text)
+    version: int
+    fields: str = Field(sa_type=Text)

@@ -10,7 +10,7 @@ from toolkit.errors import RuleGraphInvalid
 from toolkit.rules.compilation import Compiled, compile_graph
 from toolkit.rules.definitions import Rule
 from toolkit.rules.engine import compilers
-from toolkit.rules.graphs import canonical_json, digest, read_document, read_graph
+from toolkit.rules.graphs import Graph, canonical_json, digest, read_document, read_graph
 from toolkit.rules.issues import Findings, Report
 from toolkit.rules.sandbox import Sandbox
 from toolkit.rules.trials import dry_run
@@ -37,21 +37,31 @@ def check_upload(rule: Rule[Any, Any], graph: bytes, sandbox: Sandbox) -> Checke
         RuleGraphInvalid: with every issue found.
         ConfigurationError: zen-engine is missing here.
     """
-    findings = Findings()
-    grammar = compilers()
-    document = read_document(graph, findings)
-    read = read_graph(document, findings) if document is not None else None
-    if read is not None:
-        validate(read, rule.contract, grammar, findings)
-    if read is None or findings.has_errors:
-        raise _refused(rule, findings)
-    compiled = compile_graph(read, rule.contract)
+    document, read, compiled, findings = check_statically(rule, graph)
     report = dry_run(read, compiled, rule.contract, sandbox, findings)
     if findings.has_errors:
         raise _refused(rule, findings)
     return Checked(
         text=graph.decode("utf-8-sig"), sha256=digest(canonical_json(document)), compiled=compiled, report=report
     )
+
+
+def check_statically(rule: Rule[Any, Any], graph: bytes) -> tuple[dict[str, Any], Graph, Compiled, Findings]:
+    """The part of :func:`check_upload` that evaluates nothing: the document, as it was read, and as it would be run.
+
+    Raises:
+        RuleGraphInvalid: with every issue found.
+        ConfigurationError: zen-engine is missing here.
+    """
+    findings = Findings()
+    grammar = compilers()
+    document = read_document(graph, findings)
+    read = read_graph(document, findings) if document is not None else None
+    if read is not None:
+        validate(read, rule.contract, grammar, findings)
+    if document is None or read is None or findings.has_errors:
+        raise _refused(rule, findings)
+    return document, read, compile_graph(read, rule.contract), findings
 
 
 def _refused(rule: Rule[Any, Any], findings: Findings) -> RuleGraphInvalid:

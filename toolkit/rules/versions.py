@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,7 +16,7 @@ from toolkit.access import current_principal, record_audit
 from toolkit.clock import Clock
 from toolkit.errors import Conflict, NotFound
 from toolkit.ids import new_id
-from toolkit.rules.tables import ActivationRow, PointerRow, VersionRow
+from toolkit.rules.tables import ActivationRow, PointerRow, TrustRow, VersionRow
 from toolkit.storage import Database
 
 Kind = Literal["activated", "rolled_back", "deactivated"]
@@ -90,13 +91,63 @@ class Versions:
             raise NotFound("version", f"{rule}/{number}")
         return found
 
+    async def get_with_trust(self, rule: str, number: int) -> tuple[VersionRow, bool]:
+        """One version, and whether somebody answers for it.
+
+        Raises:
+            NotFound: the rule has no version of this number.
+        """
+        async with self.database.session() as session:
+            found = await _first(session, rule=rule, number=number)
+            is_trusted = await session.get(TrustRow, (rule, number)) is not None
+        if found is None:
+            raise NotFound("version", f"{rule}/{number}")
+        return found, is_trusted
+
+    async def trust(self, rule: str, number: int, *, reason: str) -> None:
+        """Note that somebody answers for a version; the generation rises, so that every process hears of it.
+
+        Raises:
+            NotFound: the rule has no version of this number.
+            Conflict: it is trusted already.
+        """
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            if await _first(session, rule=rule, number=number) is None:
+                raise NotFound("version", f"{rule}/{number}")
+            if await session.get(TrustRow, (rule, number)) is not None:
+                raise Conflict(f"version {number} of rule {rule!r} is trusted already", rule=rule, version=number)
+            who = current_principal().id
+            session.add(TrustRow(rule=rule, version=number, reason=reason, trusted_by=who, trusted_at=self.clock.now()))
+            pointer.generation += 1
+            session.add(pointer)
+            await _audit(session, "rule.trusted", rule, self.clock, version=number, reason=reason)
+
+    async def distrust(self, rule: str, number: int) -> None:
+        """Take back :meth:`trust`.
+
+        Raises:
+            Conflict: nobody answers for the version.
+        """
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            row = await session.get(TrustRow, (rule, number))
+            if row is None:
+                raise Conflict(f"nobody answers for version {number} of rule {rule!r}", rule=rule, version=number)
+            await session.delete(row)
+            pointer.generation += 1
+            session.add(pointer)
+            await _audit(session, "rule.distrusted", rule, self.clock, version=number)
+
     async def pointers(self) -> dict[str, PointerRow]:
         """What decides for each rule that ever had a version."""
         async with self.database.session() as session:
             return {row.rule: row for row in (await session.exec(select(PointerRow))).all()}
 
-    async def point(self, rule: str, number: int | None, *, kind: Kind, reason: str | None) -> PointerRow:
-        """Let version ``number`` decide, or the function where it is ``None``.
+    async def point(
+        self, rule: str, number: int | None, *, kind: Kind, reason: str | None, **details: Any
+    ) -> PointerRow:
+        """Let version ``number`` decide, or the function where it is ``None``; ``details`` are for the audit trail.
 
         Raises:
             Conflict: it decides already.
@@ -106,7 +157,31 @@ class Versions:
             if pointer.active_version == number:
                 what = "its function" if number is None else f"version {number}"
                 raise Conflict(f"rule {rule!r} is decided by {what} already", rule=rule, version=number)
-            return await self._move(session, pointer, number, pointer.activation_id, kind=kind, reason=reason)
+            before = pointer.activation_id
+            return await self._move(session, pointer, number, before, kind=kind, reason=reason, **details)
+
+    async def schedule(self, rule: str, number: int, *, at: datetime, reason: str | None) -> PointerRow:
+        """Let version ``number`` decide from ``at`` on; in place of what was planned before."""
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            pointer.next_version, pointer.next_at = number, at
+            pointer.next_by, pointer.next_reason = current_principal().id, reason
+            pointer.generation += 1
+            session.add(pointer)
+            await _audit(session, "rule.scheduled", rule, self.clock, version=number, at=at.isoformat(), reason=reason)
+            return pointer
+
+    async def take_over(self, rule: str) -> PointerRow:
+        """Let the planned version decide if its moment has come; another process may have done so."""
+        async with self.database.session() as session:
+            pointer = await self._lock(session, rule)
+            number, planned_by, reason = pointer.next_version, pointer.next_by, pointer.next_reason
+            if number is None or pointer.next_at is None or pointer.next_at > self.clock.now():
+                return pointer
+            before = pointer.activation_id
+            return await self._move(
+                session, pointer, number, before, kind="activated", reason=reason, planned_by=planned_by
+            )
 
     async def roll_back(self, rule: str, *, reason: str | None, accept: Callable[[VersionRow], None]) -> PointerRow:
         """Let decide what decided before the present version was activated; again and again, back to the function.
@@ -138,6 +213,7 @@ class Versions:
         *,
         kind: Kind,
         reason: str | None,
+        **more: Any,
     ) -> PointerRow:
         now, who = self.clock.now(), current_principal().id
         activation = ActivationRow(
@@ -151,9 +227,11 @@ class Versions:
             created_at=now,
         )
         session.add(activation)
-        details = {"version": number, "before": pointer.active_version, "reason": reason}
+        details = {"version": number, "before": pointer.active_version, "reason": reason} | more
         pointer.active_version, pointer.activation_id = number, activation.id
         pointer.generation += 1
+        # A change by hand withdraws what was planned: a rollback in an emergency is not undone by the clock.
+        pointer.next_version = pointer.next_at = pointer.next_by = pointer.next_reason = None
         pointer.changed_by, pointer.changed_at = who, now
         session.add(pointer)
         await _audit(session, f"rule.{kind}", pointer.rule, self.clock, **details)

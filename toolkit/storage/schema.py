@@ -33,7 +33,10 @@ _READ = Statement(
     "read schema", sqlite="SELECT version_num FROM toolkit_schema", postgresql="SELECT version_num FROM toolkit_schema"
 )
 # As Alembic would make the table in which it keeps the revision.
-_CREATE = "CREATE TABLE toolkit_schema (version_num VARCHAR(32) NOT NULL, CONSTRAINT toolkit_schema_pkc PRIMARY KEY (version_num))"
+_CREATE = (
+    "CREATE TABLE toolkit_schema "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT toolkit_schema_pkc PRIMARY KEY (version_num))"
+)
 _STAMP = f"INSERT INTO toolkit_schema (version_num) VALUES ('{HEAD}')"  # noqa: S608 - a name of our own
 
 

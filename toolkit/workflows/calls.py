@@ -240,7 +240,12 @@ class _Call:
             )
         record = self._row(StepState.SUCCEEDED, result=text)
         if context.session is not None:
-            await context.session.commit_with(record)
+            try:
+                await context.session.commit_with(record)
+            except asyncio.CancelledError:
+                if place.is_dead:
+                    raise
+                raise self.execution.foreign_cancellation() from None
             self.execution.note(record)
         else:
             try:

@@ -133,8 +133,9 @@ class Engine:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it is open and the database answers."""
-        return self._is_open and self._commits.unavailable_since is None
+        """Whether it is open, has taken up what was left by the dead, and the database answers."""
+        is_served = self._commits.unavailable_since is None
+        return self._is_open and self._orchestrator.has_recovered and is_served
 
     @property
     def active_runs(self) -> int:

@@ -257,10 +257,18 @@ class Execution:
             asyncio.CancelledError: this copy was given up.
             RunCancelled: the run is being cancelled.
         """
-        if self.is_dead:
-            raise asyncio.CancelledError("this copy of the run was given up")
+        self.check_alive()
         if self.is_cancel_requested:
             raise RunCancelled
+
+    def check_alive(self) -> None:
+        """Refuse to go on with a copy that is given up.
+
+        Raises:
+            asyncio.CancelledError: this copy was given up.
+        """
+        if self.is_dead:
+            raise asyncio.CancelledError("this copy of the run was given up")
 
     def foreign_cancellation(self) -> RunParked:
         """Somebody other than the engine cancelled a verb; a replay would take another branch."""

@@ -46,8 +46,9 @@ class Orchestrator:
         self._last_tick = 0.0
         self._next_due: datetime | None = None
         self._no_takeover_before = 0.0
-        self._last_beat = 0.0
+        self._last_beat = float("-inf")
         self._lapses = self._dispelled_lapses = 0
+        self.has_recovered = not engine.options.is_worker
         self.is_isolating = False  # a suspect runs alone: nothing else is taken meanwhile
         self._heart: Heart | LoopHeart | None = None
         self._liveness: Liveness | None = None
@@ -59,9 +60,10 @@ class Orchestrator:
                 self._liveness = Liveness(self._engine.database.path, worker_id=self._engine.worker_id)
                 self._liveness.hold()
             self._last_tick = self._clock.monotonic()
-            self._last_beat = self._clock.monotonic()
+            began = self._clock.monotonic()
             self._heart = self._make_heart()
             await self._heart.start()
+            self._last_beat = began
             self._engine.spawn(self._tick())
             self._engine.spawn(self._work())
         self._engine.spawn(self._watch())
@@ -132,6 +134,7 @@ class Orchestrator:
                     next_sweep = self._clock.monotonic() + self._options.lease_seconds / 3
                 self._expire_waits_of_running()
                 await self._claim()
+                self.has_recovered = True
             except StorageError as error:  # a worker that stops looking looks healthy and does nothing
                 logger.warning(
                     "A look for due runs failed; looking again",
@@ -161,7 +164,7 @@ class Orchestrator:
 
     async def _claim(self) -> None:
         names = list(self._engine.workflows)
-        await self._run_suspect(names)
+        await self._run_suspects(names)
         while self._engine.is_open and self._residents.room > 0:
             limit = min(self._residents.room, _LARGEST_CLAIM)
             taken = await self._try(ClaimRuns(limit, names))
@@ -171,13 +174,22 @@ class Orchestrator:
         limits = [self._residents.nearest_deadline(), read_moment(rows[0][0])]
         self._next_due = min((moment for moment in limits if moment is not None), default=None)
 
-    async def _run_suspect(self, names: list[str]) -> None:
+    async def _run_suspects(self, names: list[str]) -> None:
+        """One a turn, so that they do not hold up everybody; all of them before this worker calls itself recovered.
+
+        Processes that are ended from outside in quick succession would otherwise never let a suspect clear itself.
+        """
+        deadline = self._clock.monotonic() + _LONGEST_ISOLATION_SECONDS
+        while await self._run_suspect(names) and not self.has_recovered and self._clock.monotonic() < deadline:
+            pass
+
+    async def _run_suspect(self, names: list[str]) -> bool:
         """A run that was lost twice in a row may be what ends its process: it runs first, and alone.
 
         Its neighbours wait until it has made a checkpoint, or has ended, or has had its time.
         """
         if not self._engine.is_open or not await self._engine.read(Query(sql.DUE_SUSPECTS, [self._own_now(), names])):
-            return
+            return False
         self.is_isolating = True
         try:
             await self._until(lambda: self._residents.active_count == 0)
@@ -185,6 +197,7 @@ class Orchestrator:
                 await self._until(self._residents.has_progressed)
         finally:
             self.is_isolating = False
+        return True
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         deadline = self._clock.monotonic() + _LONGEST_ISOLATION_SECONDS
@@ -213,7 +226,7 @@ class Orchestrator:
 
     async def _sweep(self) -> None:
         """Take over from the dead, and make good what a lost notification or commit has left."""
-        if self._clock.monotonic() >= self._no_takeover_before:
+        if self.is_leased and self._clock.monotonic() >= self._no_takeover_before:
             dead = await self._dead_workers()
             options = self._options
             await self._try(TakeOver(dead, options.lease_seconds, options.max_losses, options.max_total_losses))

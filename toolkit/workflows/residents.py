@@ -193,6 +193,8 @@ class Residents:
 
     def read_deliveries(self, executions: Sequence[Execution]) -> None:
         """Look into the journal for what other processes have delivered to runs of ours."""
+        for execution in executions:
+            execution.enter()  # it is not suspended while something is on its way to it
         self._engine.spawn(self._read_deliveries(list(executions)))
 
     async def _read_deliveries(self, executions: Sequence[Execution]) -> None:
@@ -207,8 +209,7 @@ class Residents:
         for row in rows:
             self._deliver(to_step(row))
         for execution in executions:
-            if execution.active == 0 and self.running.get(execution.run.id) is execution:
-                execution.suspend()
+            execution.leave()
 
     # Coming and going ------------------------------------------------------------------------------------------------
 

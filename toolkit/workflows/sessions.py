@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SerializationError, SessionError
@@ -16,6 +19,9 @@ from toolkit.workflows.operations import StepRecord
 
 if TYPE_CHECKING:
     from toolkit.workflows.executions import Execution
+
+
+logger = logging.getLogger(__name__)
 
 
 class StepSession(AsyncSession):
@@ -41,23 +47,52 @@ class StepSession(AsyncSession):
         self.has_written = self.has_written or not state.is_select
 
     async def commit_with(self, record: StepRecord) -> None:
-        """Commit what the step wrote and its checkpoint, if the run is still ours."""
+        """Commit what the step wrote and its checkpoint, if the run is still ours and has no such checkpoint.
+
+        Raises:
+            asyncio.CancelledError: it is not, or nobody knows whether the commit was kept; the run is read again.
+        """
+        self._execution.check_alive()
         try:
             await self.flush()
-            connection = await self.connection()
-            # The checkpoint goes in before the fence is read: on SQLite the first write begins the transaction.
-            await _execute(connection, sql.INSERT_STEPS, record, self._database.dialect)
-            is_ours = bool(await _execute(connection, _FENCE, (record.run_id, record.epoch), self._database.dialect))
+            is_ours = await self._write_checkpoint(record)
             if is_ours:
-                await uninterrupted(super().commit())
+                await self._commit()
         except BaseException:
             await self.give_up()
             raise
         if not is_ours:
             await self.give_up()
-            self._execution.engine.residents.abandon(self._execution)
-            self._execution.check()
+            self._lose("another process owns the run")
         await self.close()
+
+    async def _write_checkpoint(self, record: StepRecord) -> bool:
+        connection, dialect = await self.connection(), self._database.dialect
+        fence = (record.run_id, record.epoch)
+        # On PostgreSQL the run is locked before its journal, as in every batch. On SQLite the first write begins the
+        # transaction, and a fence that was read before it could be out of date.
+        if dialect == "postgresql" and not await _execute(connection, _FENCE, fence, dialect):
+            return False
+        written = await _perform(connection, sql.INSERT_STEPS, record, dialect)
+        if written.rowcount == 0:  # an earlier commit of this step was kept after all: what it wrote is there
+            return False
+        return dialect == "postgresql" or bool(await _execute(connection, _FENCE, fence, dialect))
+
+    async def _commit(self) -> None:
+        try:
+            await uninterrupted(super().commit())
+        except (DataError, IntegrityError, ProgrammingError):
+            raise  # the server has answered: a deferred constraint, for instance
+        except (DBAPIError, OSError) as error:
+            logger.warning(
+                "The commit of a step's session has an unknown outcome",
+                extra={"event": "storage.outcome_unknown", "run_id": self._execution.run.id, "reason": str(error)},
+            )
+            self._lose("the outcome of a commit is unknown; the run is read again")
+
+    def _lose(self, why: str) -> NoReturn:
+        self._execution.engine.residents.abandon(self._execution)
+        raise asyncio.CancelledError(why)
 
     async def give_up(self) -> None:
         """Roll back and let go of the connection."""
@@ -136,14 +171,18 @@ _RESOLVE = Statement(
 
 
 async def _execute(connection: Any, statement: Statement, values: Any, dialect: str) -> list[Any]:
-    """Run one of the engine's statements for one row of values on a session's connection."""
+    """The rows of one of the engine's statements for one row of values on a session's connection."""
+    result = await _perform(connection, statement, values, dialect)
+    return list(result.all()) if result.returns_rows else []
+
+
+async def _perform(connection: Any, statement: Statement, values: Any, dialect: str) -> Any:
+    """Run one of the engine's statements; returns SQLAlchemy's result."""
     try:
         if dialect == "sqlite":
-            result = await connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
-        else:
-            is_many = "unnest(" in statement.postgresql
-            bound = tuple([value] for value in values) if is_many else tuple(values)
-            result = await connection.exec_driver_sql(statement.postgresql, bound)
+            return await connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
+        is_many = "unnest(" in statement.postgresql
+        bound = tuple([value] for value in values) if is_many else tuple(values)
+        return await connection.exec_driver_sql(statement.postgresql, bound)
     except UnicodeEncodeError as error:
         raise SerializationError(f"a text holds characters that no database takes: {error}") from error
-    return list(result.all()) if result.returns_rows else []

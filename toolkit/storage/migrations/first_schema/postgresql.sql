@@ -1,4 +1,36 @@
 -- Made by `python -m scripts.schema` from the rooms' tables.py; change those.
+CREATE TABLE toolkit_agent_activation (
+    id TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    version INTEGER,
+    kind TEXT NOT NULL,
+    reason TEXT,
+    previous_id TEXT,
+    changed_by TEXT NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_toolkit_agent_activation PRIMARY KEY (id),
+    CONSTRAINT ck_toolkit_agent_activation_kind CHECK (kind IN ('activated', 'rolled_back', 'deactivated'))
+);
+CREATE INDEX ix_toolkit_agent_activation_agent ON toolkit_agent_activation (agent, id);
+CREATE TABLE toolkit_agent_pointer (
+    agent TEXT NOT NULL,
+    active_version INTEGER,
+    generation INTEGER NOT NULL,
+    activation_id TEXT,
+    CONSTRAINT pk_toolkit_agent_pointer PRIMARY KEY (agent)
+);
+CREATE TABLE toolkit_agent_version (
+    id TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    changes TEXT NOT NULL,
+    note TEXT,
+    created_by TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_toolkit_agent_version PRIMARY KEY (id),
+    CONSTRAINT uq_toolkit_agent_version_agent_number UNIQUE (agent, number),
+    CONSTRAINT ck_toolkit_agent_version_number CHECK (number > 0)
+);
 CREATE TABLE toolkit_audit (
     id TEXT NOT NULL,
     at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -66,6 +98,13 @@ CREATE TABLE toolkit_file (
 );
 CREATE INDEX ix_toolkit_file_created_by ON toolkit_file (created_by, id);
 CREATE UNIQUE INDEX ux_toolkit_file_key ON toolkit_file (storage, key);
+CREATE TABLE toolkit_file_sweep (
+    name TEXT NOT NULL,
+    due_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    count INTEGER NOT NULL,
+    CONSTRAINT pk_toolkit_file_sweep PRIMARY KEY (name)
+);
 CREATE TABLE toolkit_group (
     id TEXT NOT NULL,
     display_name TEXT NOT NULL,

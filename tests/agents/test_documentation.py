@@ -1,0 +1,62 @@
+"""The examples of docs/agents.md are one program that starts and runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_ai.models.test import TestModel
+
+from toolkit.app import Toolkit
+from toolkit.config import Settings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "agents.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> str:
+    return "\n\n".join(re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL))
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    file = tmp_path / "documented_agents.py"
+    file.write_text(_blocks("python"), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("documented_agents", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "documented_agents", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_the_documented_program_starts_with_the_documented_configuration(example: Any, tmp_path: Path) -> None:
+    app = Toolkit().register_workflow(example.read).register_workflow(example.pay_invoice)
+    app.register_workflow(example.read_twice)
+    content = yaml.safe_load(_blocks("yaml").replace("${OPENAI_API_KEY}", "sk-test"))
+
+    async with app.running(settings=Settings.of(content, folder=tmp_path)):
+        agents = {agent.name: agent for agent in await app.services.agents.list_agents()}
+
+    assert agents.keys() == {"read_invoice", "payer", "reader"}
+    assert agents["payer"].needs_approval == ["pay"]
+
+
+async def test_the_documented_test_passes(example: Any) -> None:
+    await example.test_reader()
+
+
+async def test_the_documented_workflow_runs(example: Any, tmp_path: Path) -> None:
+    app = Toolkit().register_workflow(example.read)
+    answer = {"vendor": "ACME", "total": "12.50"}
+    app.register_model_factory("invoice_model", lambda settings: TestModel(custom_output_args=answer))
+
+    async with app.running(settings=Settings.of({}, folder=tmp_path)):
+        file = await app.services.files.upload(b"Invoice of ACME over 12.50", filename="7.txt")
+        run = await app.start(example.read, file)
+        assert await run.result() == example.Invoice(**answer)

@@ -1,0 +1,90 @@
+"""Promise: while a model cannot answer, the next one of its fallbacks does; who answered is who is paid."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from tests.agents.openai_http import CHAT_URL, chat_answer, failure
+from tests.agents.runs import Runs
+from toolkit.agents import Agent, ModelRegistry, Retries
+from toolkit.errors import ConfigurationError, ModelUnavailable
+
+SHARED = {"provider": "openai", "api": "chat", "base_url": "https://models.test/v1", "api_key": "sk-test"}
+DEAR = {"input_per_million": "1000", "output_per_million": "0"}
+CHEAP = {"input_per_million": "10", "output_per_million": "0"}
+AGENT: Agent[str] = Agent("ask", model="first", retries=Retries(model=0))
+
+
+def _registry(fallback: list[str] = ["second"], **second: Any) -> ModelRegistry:  # noqa: B006 - never changed
+    return ModelRegistry(
+        {
+            "first": {**SHARED, "model": "dear", "price": DEAR, "fallback": fallback},
+            "second": {**SHARED, "model": "cheap", "price": CHEAP, **second},
+        }
+    )
+
+
+def _provider(openai: respx.MockRouter, *failures: httpx.Response) -> respx.Route:
+    """Says ``failures`` of the model ``dear``; ``cheap`` answers."""
+    left = list(failures)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if b'"dear"' in request.content and left:
+            return left.pop(0)
+        name = "dear-2026" if b'"dear"' in request.content else "cheap-2026"
+        return httpx.Response(200, json={**chat_answer("ok").json(), "model": name})
+
+    return openai.post(CHAT_URL).mock(side_effect=answer)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_the_fallback_answers_and_its_price_counts(openai: respx.MockRouter, runs: Runs, status: int) -> None:
+    route = _provider(openai, failure(status))
+    runs.use(_registry())
+
+    result = await runs.call(AGENT, "?")
+
+    assert route.call_count == 2
+    assert (result.model, result.cost) == ("cheap-2026", Decimal("0.001"))
+
+
+async def test_a_model_that_can_answer_is_not_passed_over(openai: respx.MockRouter, runs: Runs) -> None:
+    _provider(openai)
+    runs.use(_registry())
+
+    result = await runs.call(AGENT, "?")
+
+    assert (result.model, result.cost) == ("dear-2026", Decimal("0.1"))
+
+
+async def test_a_mistake_of_ours_is_not_paid_for_elsewhere(openai: respx.MockRouter, runs: Runs) -> None:
+    route = _provider(openai, failure(401))
+    runs.use(_registry())
+
+    with pytest.raises(ConfigurationError):
+        await runs.call(AGENT, "?")
+    assert route.call_count == 1
+
+
+async def test_when_no_model_answers_the_engine_tries_all_again(openai: respx.MockRouter, runs: Runs) -> None:
+    openai.post(CHAT_URL).mock(return_value=failure(503))
+    runs.use(_registry())
+
+    with pytest.raises(ModelUnavailable):
+        await runs.call(AGENT, "?")
+
+
+@pytest.mark.parametrize("fallback", [["third"], ["first"]])
+def test_a_fallback_that_is_no_other_key_is_seen_at_start(fallback: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"ai_models\.first\.fallback"):
+        _registry(fallback).check(AGENT)
+
+
+def test_a_fallback_without_its_key_is_seen_at_start() -> None:
+    with pytest.raises(ConfigurationError, match=r"ai_models\.second\.api_key"):
+        _registry(api_key=None, base_url=None).check(AGENT)

@@ -1,0 +1,95 @@
+"""A file is kept while a live run, an open task or an entity needs it, and can go when they have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from pydantic import BaseModel
+from sqlmodel import Field
+
+from toolkit import Toolkit
+from toolkit.config import Settings
+from toolkit.entities import Entity, JsonOf
+from toolkit.files import File
+from toolkit.human import Human
+from toolkit.workflows import step, wait_for_event, workflow
+
+
+class Answer(BaseModel):
+    approved: bool
+
+
+class Paper(Entity, table=True):
+    __tablename__ = "kept_paper"
+
+    file: File | None = Field(default=None, sa_type=JsonOf(File))
+
+
+look = Human("look_at_paper", title="Look", output_type=Answer)
+
+
+@step()
+async def derive() -> File:
+    return await File.upload(content=b"derived", filename="derived.txt")
+
+
+@workflow()
+async def read_papers(given: File, shown: File) -> str:
+    await derive()
+    await wait_for_event("paper.read")
+    return (await look(message="Please look", files=[shown])).output.model_dump_json()
+
+
+class Caller:
+    def __init__(self, app: Toolkit) -> None:
+        self.transport = httpx2.ASGITransport(app=app)
+
+    async def __call__(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        async with httpx2.AsyncClient(transport=self.transport, base_url="http://localhost") as client:
+            return await client.request(method, f"/toolkit/v1{path}", **more)
+
+
+async def until(look: Any) -> Any:
+    """What ``look`` finds as soon as it finds something."""
+    async with asyncio.timeout(20):
+        while True:
+            if found := await look():
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def test_a_file_in_use_is_not_deleted(database_url: str, tmp_path: Path) -> None:
+    app = Toolkit("Papers").register_workflow(read_papers).register_entity(Paper)
+    settings = Settings.of({"database": {"url": database_url}}, folder=tmp_path)
+    async with app.running(settings=settings):
+        call = Caller(app)
+        given, shown, filed, free = [
+            await File.upload(content=name.encode(), filename=name) for name in ("given", "shown", "filed", "free")
+        ]
+
+        async def delete(file: File) -> tuple[int, list[str]]:
+            response = await call("DELETE", f"/files/{file.id}")
+            references = [] if response.status_code == 204 else response.json()["details"]["references"]
+            return response.status_code, references
+
+        run = await app.start(read_papers, given, shown)
+        paper = (await call("POST", "/entities/paper", json={"file": {"id": filed.id}})).json()
+        derived = (await until(lambda: app.services.files.list_files(filename="derived")))[0].reference()
+        await until(lambda: app.services.engine.list_runs(state="suspended"))
+
+        assert await delete(free) == (204, [])
+        assert await delete(given) == (409, [f"run {run.id}"])
+        assert await delete(derived) == (409, [f"run {run.id}"])
+        assert await delete(filed) == (409, [f"Paper {paper['id']}"])
+
+        await app.services.engine.emit_event("paper.read")
+        (task,) = await until(lambda: app.services.tasks.list_tasks(state="open"))
+        assert (await delete(shown))[1] == [f"run {run.id}", f"task {task.id}"]
+
+        await call("POST", f"/human-tasks/{task.id}/complete", json={"output": {"approved": True}})
+        await run.result()
+        await call("DELETE", f"/entities/paper/{paper['id']}", headers={"if-match": "*"})
+        assert [await delete(file) for file in (given, derived, shown, filed)] == [(204, [])] * 4

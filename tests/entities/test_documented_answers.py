@@ -1,0 +1,71 @@
+"""Whatever is asked of files and entities, the answer is one that the documentation knows, and never a fault of ours."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from tests.entities.shop import make_shop
+from toolkit.config import Settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import schemathesis
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def _send(client: TestClient, case: Any) -> Any:
+    """The request as `requests` would put it on the wire."""
+    arguments = case.as_transport_kwargs(base_url="http://localhost")
+    wire = requests.Request(**{name: value for name, value in arguments.items() if name != "cookies"}).prepare()
+    assert wire.method is not None
+    assert wire.url is not None
+    return client.request(
+        wire.method, wire.url, headers=dict(wire.headers), content=wire.body or b"", follow_redirects=False
+    )
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def _ask(client: TestClient, operation: Any, data: st.DataObject) -> None:
+    case = data.draw(operation.as_strategy())
+    case.validate_response(_send(client, case), checks=CHECKS)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_generated_requests_meet_no_fault_and_no_undocumented_answer(database_url: str, tmp_path: Path) -> None:
+    app = make_shop().configure(Settings.of({"database": {"url": database_url}}, folder=tmp_path))
+    with TestClient(app, base_url="http://localhost") as client:
+        document = client.get("/openapi.json").json()
+        document["paths"] = {
+            path: item
+            for path, item in document["paths"].items()
+            if path.startswith(("/toolkit/v1/files", "/toolkit/v1/entities"))
+        }
+        operations = [result.ok() for result in schemathesis.openapi.from_dict(document).get_all_operations()]
+
+        for operation in operations:
+            _ask(client, operation)
+
+    assert len(operations) >= 20

@@ -1,0 +1,119 @@
+"""What nobody answers is brought to mind, then to somebody else, then to an end: in office hours, once, in order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.human.office import Office, Verdict, ask_by_name, person, until
+from toolkit.access import acting_as
+from toolkit.errors import DefinitionError
+from toolkit.human import Escalate, Human, TaskState, Timeout, WorkingTime
+
+# A Friday, 15:00 in Munich. Summer time ends on Sunday, and Monday is All Saints'.
+FRIDAY = datetime(2027, 10, 29, 13, 0, tzinfo=UTC)
+RUNGS = [
+    ("reminded", datetime(2027, 11, 2, 10, 0, tzinfo=UTC)),  # four working hours: two on Friday, two on Tuesday
+    ("reminded", datetime(2027, 11, 2, 14, 0, tzinfo=UTC)),  # a working day: Tuesday, 15:00 winter time
+    ("escalated", datetime(2027, 11, 3, 14, 0, tzinfo=UTC)),
+    ("escalated", datetime(2027, 11, 4, 14, 0, tzinfo=UTC)),  # the limit of three days passes
+    ("expired", datetime(2027, 11, 9, 14, 0, tzinfo=UTC)),  # and passes again
+]
+
+
+async def actions(office: Office, task_id: str) -> list[str]:
+    return [change.action for change in await office.tasks.history(task_id)]
+
+
+async def reach(office: Office, moment: datetime) -> None:
+    office.clock.ahead += moment - office.clock.now()
+    office.engine.poke()
+
+
+async def open_on_friday(office: Office) -> tuple[str, str]:
+    await office.restart(later_by=FRIDAY - office.clock.now())
+    run = await office.engine.start(ask_by_name, "climbing", [])
+    return run.id, await office.open_task(run.id)
+
+
+async def test_a_ladder_is_climbed_in_working_time(office: Office) -> None:
+    run_id, task_id = await open_on_friday(office)
+
+    for at, (_, moment) in enumerate(RUNGS):
+        await reach(office, moment - timedelta(seconds=30))
+        await office.watch.look()
+        assert len(await actions(office, task_id)) == at
+
+        await reach(office, moment + timedelta(seconds=30))
+
+        async def climbed(expected: int = at + 1) -> bool | None:
+            return len(await actions(office, task_id)) == expected or None
+
+        await until(climbed)
+        task = await office.tasks.get(task_id)
+        assert task.assigned_to == ("ada" if at < 2 else "bob" if at == 2 else None)
+
+    history = await office.tasks.history(task_id)
+    assert [change.action for change in history] == [action for action, _ in RUNGS]
+    assert {change.actor for change in history} == {"system"}
+    assert [change.details.get("to") for change in history[2:4]] == ["user:bob", "group:finance"]
+    assert (await office.tasks.get(task_id)).state is TaskState.EXPIRED
+    assert await office.result_of(run_id) == "expired"
+
+
+async def test_after_400_days_of_downtime_everything_happens_once_and_in_order(office: Office) -> None:
+    run_id, task_id = await open_on_friday(office)
+
+    await office.restart(later_by=timedelta(days=400))
+
+    assert await office.result_of(run_id) == "expired"
+    await office.watch.look()
+    assert await actions(office, task_id) == [action for action, _ in RUNGS]
+
+
+async def test_two_watches_climb_a_rung_once(office: Office) -> None:
+    import asyncio
+
+    from toolkit.human import TaskWatch
+
+    _, task_id = await open_on_friday(office)
+    office.clock.ahead += RUNGS[0][1] + timedelta(minutes=1) - office.clock.now()
+
+    watches = [TaskWatch(office.tasks, office.database) for _ in range(8)]
+    await asyncio.gather(*(watch.look() for watch in watches))
+
+    assert await actions(office, task_id) == ["reminded"]
+
+
+async def test_whom_it_was_escalated_to_answers(office: Office) -> None:
+    run_id, task_id = await open_on_friday(office)
+    await reach(office, RUNGS[2][1] + timedelta(minutes=1))
+
+    async def at_bob() -> bool | None:
+        return (await office.tasks.get(task_id)).assigned_to == "bob" or None
+
+    await until(at_bob)
+    with acting_as(person("bob")):
+        await office.tasks.complete(task_id, '{"approved": true}')
+
+    assert await office.result_of(run_id) == "completed by bob True []"
+    assert (await office.tasks.get(task_id)).next_at is None
+
+
+def human(**given: object) -> Human[None, Verdict]:
+    return Human("a", title="A", output_type=Verdict, **given)  # type: ignore[arg-type]
+
+
+def test_a_ladder_that_cannot_be_climbed_is_refused() -> None:
+    day = timedelta(days=1)
+    with pytest.raises(DefinitionError, match="needs a calendar"):
+        human(reminders=[WorkingTime(days=1)])
+    with pytest.raises(DefinitionError, match="longer than nothing"):
+        human(reminders=[timedelta(0)])
+    with pytest.raises(DefinitionError, match="has no timeout"):
+        human(escalation=[Escalate("bob")])
+    with pytest.raises(DefinitionError, match="no step of escalation"):
+        human(timeout=Timeout(day, on_timeout="escalate"))
+    with pytest.raises(DefinitionError, match="some days or some hours"):
+        WorkingTime(days=1, hours=1)

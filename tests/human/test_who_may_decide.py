@@ -1,0 +1,133 @@
+"""Who may decide is one function, and no path passes it by."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.human.office import Office, ask_in_a_child, person
+from toolkit.access import ANONYMOUS, Permission, Principal, acting_as
+from toolkit.errors import PermissionDenied
+from toolkit.human import Group
+from toolkit.human.decisions import Act, Capacity, Standing, decide
+
+YES = '{"approved": true}'
+ADA = person("ada")
+MANAGER = person("manager", Permission.TASKS_MANAGE)
+ROOT = Principal(id="root", kind="person", permissions="*")
+FINANCE = Capacity(groups=frozenset({"finance"}))
+FOR_EVE = Capacity(substitutes_for={"eve": frozenset({"finance"})})
+
+
+@pytest.mark.parametrize(
+    ("who", "capacity", "task", "is_allowed"),
+    [
+        (ADA, Capacity(), Standing(assigned_to="ada", candidates=[]), True),
+        (ADA, Capacity(), Standing(assigned_to="bob", candidates=[]), False),
+        (ADA, Capacity(), Standing(assigned_to="bob", candidates=["user:ada"]), False),
+        (ADA, Capacity(), Standing(assigned_to=None, candidates=["user:ada"]), True),
+        (ADA, Capacity(), Standing(assigned_to=None, candidates=["group:finance"]), False),
+        (ADA, FINANCE, Standing(assigned_to=None, candidates=["group:finance"]), True),
+        (ADA, FOR_EVE, Standing(assigned_to=None, candidates=["group:finance"]), True),
+        (ADA, FOR_EVE, Standing(assigned_to="eve", candidates=[]), True),
+        (ADA, Capacity(), Standing(assigned_to=None, candidates=[]), False),
+        (MANAGER, Capacity(), Standing(assigned_to=None, candidates=[]), True),
+        (ROOT, Capacity(), Standing(assigned_to="bob", candidates=[]), True),
+        (ANONYMOUS, Capacity(), Standing(assigned_to="anonymous", candidates=["user:anonymous"]), False),
+        # Four eyes beat everything else.
+        (ADA, Capacity(), Standing(assigned_to="ada", candidates=[], excluded={"ada"}), False),
+        (ADA, FINANCE, Standing(assigned_to=None, candidates=["group:finance"], excluded={"ada"}), False),
+        (ROOT, Capacity(), Standing(assigned_to="root", candidates=[], excluded={"root"}), False),
+        (ADA, FOR_EVE, Standing(assigned_to="eve", candidates=[], excluded={"eve"}), False),
+        (ADA, FOR_EVE, Standing(assigned_to=None, candidates=["group:finance"], excluded={"eve"}), False),
+        # A quorum is not one person's, whoever it is assigned to.
+        (ADA, Capacity(), Standing(assigned_to="bob", candidates=["user:ada"], has_quorum=True), True),
+    ],
+)
+def test_the_table_of_decisions(who: Principal, capacity: Capacity, task: Standing, is_allowed: bool) -> None:
+    assert decide(who, Act.COMPLETE, task, capacity).allowed is is_allowed
+
+
+@pytest.mark.parametrize("act", [act for act in Act if act is not Act.ANNOTATE])
+def test_who_started_it_neither_decides_nor_chooses_who_does(act: Act) -> None:
+    task = Standing(assigned_to="root", candidates=[], excluded={"root"})
+
+    assert not decide(ROOT, act, task, Capacity()).allowed
+
+
+async def test_a_task_for_nobody_is_for_who_manages_tasks(office: Office) -> None:
+    task_id = await office.asked("nobodys")
+
+    with acting_as(person("ada")), pytest.raises(PermissionDenied, match="tasks:manage"):
+        await office.tasks.complete(task_id, YES)
+    assert (await office.tasks.complete(task_id, YES)).completed_by == "manager"
+
+
+@pytest.mark.parametrize("starter", ["ada", "bob", "manager"])
+async def test_four_eyes_hold_for_candidates_members_and_managers(office: Office, starter: str) -> None:
+    await office.staff()
+    task_id = await office.asked("two_pairs_of_eyes", started_by=starter)
+    who = Principal(id=starter, kind="person", permissions="*")
+
+    with acting_as(who):
+        for attempt in (
+            office.tasks.complete(task_id, YES),
+            office.tasks.claim(task_id),
+            office.tasks.delegate(task_id, "mallory"),
+            office.tasks.assign(task_id, "mallory"),
+        ):
+            with pytest.raises(PermissionDenied, match="four eyes"):
+                await attempt
+    with acting_as(Principal(id="other", kind="person", permissions="*")):
+        with pytest.raises(PermissionDenied, match="four eyes"):
+            await office.tasks.assign(task_id, starter)
+        await office.tasks.complete(task_id, YES)
+
+
+async def test_whoever_prepared_it_is_kept_out_too(office: Office) -> None:
+    task_id = await office.asked("two_pairs_of_eyes", started_by="eve", prepared_by=["ada"])
+
+    with acting_as(person("ada")), pytest.raises(PermissionDenied, match="four eyes"):
+        await office.tasks.complete(task_id, YES)
+
+
+async def test_a_child_run_does_not_hide_who_started_it(office: Office) -> None:
+    await office.staff()
+    run = await office.engine.start(ask_in_a_child, "two_pairs_of_eyes", started_by="ada")
+
+    async def child_task() -> str | None:
+        found = await office.tasks.list(name="two_pairs_of_eyes")
+        return found[0].id if found else None
+
+    from tests.human.office import until
+
+    task_id = await until(child_task)
+    with acting_as(person("ada")), pytest.raises(PermissionDenied, match="four eyes"):
+        await office.tasks.complete(task_id, YES)
+    with acting_as(person("bob")):
+        await office.tasks.complete(task_id, YES)
+    assert await run.result() == "completed by bob True []"
+
+
+async def test_joining_a_group_or_standing_in_gains_the_starter_nothing(office: Office) -> None:
+    await office.staff()
+    today = office.clock.now().date()
+    task_id = await office.asked("two_pairs_of_eyes", started_by="eve")
+    await office.tasks.directory.put_group("finance", members=["bob", "eve"])
+    await office.tasks.directory.add_substitution("ada", "eve", first_day=today, last_day=today + timedelta(days=1))
+
+    with acting_as(person("eve")), pytest.raises(PermissionDenied, match="four eyes"):
+        await office.tasks.complete(task_id, YES)
+
+
+async def test_a_group_means_its_members_of_now(office: Office) -> None:
+    await office.staff()
+    task_id = await office.asked("mine")
+    await office.tasks.assign(task_id, Group("finance"))
+    await office.tasks.directory.put_group("finance", members=["dora"])
+
+    with acting_as(person("bob")), pytest.raises(PermissionDenied):
+        await office.tasks.complete(task_id, YES)
+    with acting_as(person("dora")):
+        await office.tasks.complete(task_id, YES)

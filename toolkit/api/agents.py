@@ -1,0 +1,130 @@
+"""Agents: their prompts, models and parameters are changed by versions, without a deploy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from toolkit.access import Permission
+from toolkit.agents import AgentDifference, AgentSummary, AgentVersion, Changes
+from toolkit.api.bodies import Body, Text, documented, read_json
+from toolkit.api.security import requires
+from toolkit.api.services import Installation
+
+router = APIRouter(prefix="/agents", tags=["agents"])
+
+
+class NewVersion(Body):
+    """A new version of an agent."""
+
+    changes: Annotated[Changes, Field(description="What differs from the agent's code; the rest stays.")]
+    note: Annotated[Text | None, Field(max_length=1000, description="What is new, for the list of versions.")] = None
+
+
+class Change(Body):
+    """Why an agent is to go by something else."""
+
+    reason: Annotated[Text | None, Field(max_length=1000)] = None
+
+
+class AgentList(BaseModel):
+    """All agents of the installation, by name."""
+
+    items: list[AgentSummary]
+
+
+class AgentVersionList(BaseModel):
+    """The versions of an agent, newest first."""
+
+    items: list[AgentVersion]
+
+
+_read = [requires(Permission.AGENTS_READ)]
+_activate = [requires(Permission.AGENTS_ACTIVATE)]
+
+
+@router.get("", operation_id="list_agents", dependencies=_read)
+async def list_agents(services: Installation) -> AgentList:
+    """The agents as they stand, and which version each goes by."""
+    return AgentList(items=await services.agents.list_agents())
+
+
+@router.get("/{name}", operation_id="get_agent", dependencies=_read)
+async def get_agent(name: str, services: Installation) -> AgentSummary:
+    """One agent as it stands: prompts, model, parameters, tools with their effects."""
+    return await services.agents.get_agent(name)
+
+
+@router.get("/{name}/versions", operation_id="list_agent_versions", dependencies=_read)
+async def list_agent_versions(name: str, services: Installation) -> AgentVersionList:
+    """What was added for an agent, newest first."""
+    return AgentVersionList(items=await services.agents.versions(name))
+
+
+@router.post(
+    "/{name}/versions",
+    status_code=201,
+    operation_id="add_agent_version",
+    dependencies=[requires(Permission.AGENTS_CHANGE)],
+    openapi_extra=documented(NewVersion),
+)
+async def add_agent_version(name: str, request: Request, services: Installation) -> AgentVersion:
+    """Keep a new version after checking its prompts and its model; it holds for nobody before it is activated."""
+    body = await read_json(request, NewVersion, limit=services.request_bytes)
+    return await services.agents.add(name, body.changes, note=body.note)
+
+
+@router.get("/{name}/versions/{number}", operation_id="get_agent_version", dependencies=_read)
+async def get_agent_version(name: str, number: int, services: Installation) -> AgentVersion:
+    """One version, as it was added."""
+    return await services.agents.version(name, number)
+
+
+@router.get("/{name}/diff", operation_id="compare_agent_versions", dependencies=_read)
+async def compare_agent_versions(
+    name: str,
+    services: Installation,
+    before: Annotated[int | None, Query(ge=1, description="Left out: the agent's code.")] = None,
+    after: Annotated[int | None, Query(ge=1, description="Left out: the agent's code.")] = None,
+) -> AgentDifference:
+    """What differs between two versions, field by field."""
+    return await services.agents.compare(name, before, after)
+
+
+@router.post(
+    "/{name}/versions/{number}/activate",
+    operation_id="activate_agent_version",
+    dependencies=_activate,
+    openapi_extra=documented(Change, is_required=False),
+)
+async def activate_agent_version(name: str, number: int, request: Request, services: Installation) -> AgentSummary:
+    """Let a version hold from the next run on; a run that has begun to ask the agent stays with what it has."""
+    body = await read_json(request, Change, limit=services.request_bytes, is_optional=True)
+    return await services.agents.activate(name, number, reason=body.reason)
+
+
+@router.post(
+    "/{name}/rollback",
+    operation_id="roll_back_agent",
+    dependencies=_activate,
+    openapi_extra=documented(Change, is_required=False),
+)
+async def roll_back_agent(name: str, request: Request, services: Installation) -> AgentSummary:
+    """Let hold again what held before the last activation."""
+    body = await read_json(request, Change, limit=services.request_bytes, is_optional=True)
+    return await services.agents.roll_back(name, reason=body.reason)
+
+
+@router.post(
+    "/{name}/deactivate",
+    operation_id="deactivate_agent",
+    dependencies=_activate,
+    openapi_extra=documented(Change, is_required=False),
+)
+async def deactivate_agent(name: str, request: Request, services: Installation) -> AgentSummary:
+    """Let the agent's own code hold again."""
+    body = await read_json(request, Change, limit=services.request_bytes, is_optional=True)
+    return await services.agents.deactivate(name, reason=body.reason)

@@ -1,0 +1,111 @@
+"""The sweeper: what has to be done again and again with files, by one process at a time, restarts or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, select, update
+
+from toolkit.access import SYSTEM, acting_as
+from toolkit.errors import StorageError
+from toolkit.files.retention import RetentionRule
+from toolkit.files.store import FileStore
+from toolkit.files.tables import SweepRow
+from toolkit.storage import Database
+
+logger = logging.getLogger(__name__)
+
+
+class FileSweeper:
+    """Deletes bytes without a row and files that have been kept long enough, and scans again what was not scanned.
+
+    When each chore is due stands in the database: it is done once an interval by whichever process comes first, and a
+    process that dies during it costs one interval.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: FileStore,
+        *,
+        every: timedelta = timedelta(hours=1),
+        orphans_after: timedelta = timedelta(days=1),
+        retention: Sequence[RetentionRule] = (),
+    ) -> None:
+        self._database = database
+        self._every = every
+        self._task: asyncio.Task[None] | None = None
+        self._chores: dict[str, Callable[[], Awaitable[int]]] = {
+            "rescan": store.rescan,
+            "retention": lambda: store.expire(retention),
+            "orphans": lambda: store.sweep_orphans(older_than=orphans_after),
+        }
+
+    async def open(self) -> None:
+        """Begin to look for what is due."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what is under way is done again by whoever comes next."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def turn(self) -> dict[str, int]:
+        """Do what is due now and nobody else does; how much each chore dealt with."""
+        done = {}
+        with acting_as(SYSTEM):
+            for name, chore in self._chores.items():
+                if await self._claim(name):
+                    done[name] = await chore()
+                    await self._note(name, done[name])
+        return done
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except (StorageError, SQLAlchemyError, OSError):
+                logger.exception("A sweep of the files failed and is tried again", extra={"event": "file.sweep_failed"})
+            await self._database.clock.sleep(min(self._every.total_seconds(), 60))
+
+    async def _claim(self, name: str) -> bool:
+        """Whether the chore is due and ours; then it is due again in an interval, whatever becomes of us."""
+        now = self._database.clock.now()
+        async with self._database.session() as session:
+            row = (await session.exec(select(SweepRow).where(col(SweepRow.name) == name))).one_or_none()
+            if row is not None and row.due_at > now:
+                return False
+        async with self._database.session() as session:
+            connection = await session.connection()
+            later = {"name": name, "due_at": now + self._every, "count": 0}
+            if row is None:
+                await connection.execute(_insert_once(self._database.dialect).values(**(later | {"due_at": now})))
+            claimed = await connection.execute(
+                update(SweepRow).where(col(SweepRow.name) == name, col(SweepRow.due_at) <= now).values(**later)
+            )
+            return claimed.rowcount == 1
+
+    async def _note(self, name: str, count: int) -> None:
+        async with self._database.session() as session:
+            connection = await session.connection()
+            ended_at = self._database.clock.now()
+            await connection.execute(
+                update(SweepRow).where(col(SweepRow.name) == name).values(ended_at=ended_at, count=count)
+            )
+
+
+def _insert_once(dialect: str) -> Any:
+    """An INSERT that leaves a row which is there already as it is; each dialect has a class of its own for it."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(SweepRow).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(SweepRow).on_conflict_do_nothing()

@@ -1,0 +1,145 @@
+"""Statements that only read tasks: lists, pages of an inbox, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlmodel
+from sqlalchemy import Select, func, select, tuple_, union_all
+from sqlalchemy.orm import defer
+from sqlmodel import col
+
+from toolkit.human.states import ANSWERABLE, TaskState
+from toolkit.human.tables import InboxRow, TaskRow
+from toolkit.human.tasks import Counts, Task
+
+if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+# What a list leaves in the database; a detail reads it.
+_PAYLOADS = (
+    TaskRow.description,
+    TaskRow.input,
+    TaskRow.suggested_data,
+    TaskRow.files,
+    TaskRow.output,
+    TaskRow.evidence,
+    TaskRow.ladder,
+    TaskRow.candidates,
+)
+
+Order = Literal["newest", "due"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which tasks are asked for; ``None`` is any. ``actors`` are those in front of whom a task stands."""
+
+    state: TaskState | None = None
+    assigned_to: str | None = None
+    name: str | None = None
+    workflow: str | None = None
+    run_id: str | None = None
+    due_before: datetime | None = None
+    text: str | None = None
+    actors: Sequence[str] | None = None
+
+    def applied(self, query: Any) -> Any:
+        """``query``, narrowed to these tasks; who they stand before is not looked at."""
+        wanted = {
+            TaskRow.state: self.state,
+            TaskRow.assigned_to: self.assigned_to,
+            TaskRow.name: self.name,
+            TaskRow.workflow: self.workflow,
+            TaskRow.run_id: self.run_id,
+        }
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(col(column) == value)
+        if self.due_before is not None:
+            query = query.where(col(TaskRow.due_order) < self.due_before)
+        if self.text is not None:
+            pattern = f"%{self.text.lower().replace('/', '//').replace('%', '/%').replace('_', '/_')}%"
+            said = func.lower(col(TaskRow.title) + " " + func.coalesce(col(TaskRow.message), ""))
+            query = query.where(said.like(pattern, escape="/"))
+        return query
+
+
+async def find_tasks(
+    session: AsyncSession, wanted: Filter, *, order: Order, after: str | None, limit: int
+) -> Sequence[Task]:
+    """At most ``limit`` tasks in ``order`` that come after the task of this id."""
+    query = sqlmodel.select(TaskRow).options(*(defer(column) for column in _PAYLOADS))  # type: ignore[arg-type]
+    if wanted.actors is not None:
+        ids = await _inbox_page(session, wanted, after=after, limit=limit)
+        rows = (await session.exec(query.where(col(TaskRow.id).in_(ids)))).all()
+        place = {task_id: at for at, task_id in enumerate(ids)}
+        return [task_of(row) for row in sorted(rows, key=lambda row: place[row.id])]
+    query = wanted.applied(query)
+    if order == "newest":
+        if after is not None:
+            query = query.where(col(TaskRow.id) < after)
+        query = query.order_by(col(TaskRow.id).desc())
+    else:
+        if after is not None:
+            place_of = await _due_order(session, after)
+            query = query.where(tuple_(col(TaskRow.due_order), col(TaskRow.id)) > (place_of, after))
+        query = query.order_by(col(TaskRow.due_order), col(TaskRow.id))
+    return [task_of(row) for row in (await session.exec(query.limit(limit))).all()]
+
+
+def inbox_query(actor: str, wanted: Filter, *, after: tuple[datetime, str] | None, limit: int) -> Select[Any]:
+    """A page of what stands in front of one actor, due soonest first."""
+    query = select(InboxRow.due_order, InboxRow.task_id).where(col(InboxRow.actor) == actor)  # type: ignore[call-overload]
+    if wanted.applied(select(TaskRow)).whereclause is not None:
+        query = wanted.applied(query.join(TaskRow, col(TaskRow.id) == col(InboxRow.task_id)))
+    if after is not None:
+        query = query.where(tuple_(col(InboxRow.due_order), col(InboxRow.task_id)) > after)
+    found: Select[Any] = query.order_by(col(InboxRow.due_order), col(InboxRow.task_id)).limit(limit)
+    return found
+
+
+async def _inbox_page(session: AsyncSession, wanted: Filter, *, after: str | None, limit: int) -> list[str]:
+    """The ids of a page of an inbox: a page of each actor, merged, so that no actor's whole pile is sorted."""
+    assert wanted.actors is not None
+    if not wanted.actors:
+        return []
+    place = None if after is None else (await _due_order(session, after), after)
+    pages = [
+        select(inbox_query(actor, wanted, after=place, limit=limit).subquery()) for actor in sorted(set(wanted.actors))
+    ]
+    connection = await session.connection()
+    found = {(due, task_id) for due, task_id in (await connection.execute(union_all(*pages))).all()}
+    return [task_id for _, task_id in sorted(found)][:limit]
+
+
+async def _due_order(session: AsyncSession, task_id: str) -> datetime:
+    from toolkit.human.waits import NEVER
+
+    query = sqlmodel.select(TaskRow.due_order).where(col(TaskRow.id) == task_id)
+    found = (await session.exec(query)).one_or_none()
+    return found if found is not None else NEVER
+
+
+async def count_tasks(session: AsyncSession, *, actors: Sequence[str], now: datetime) -> Counts:
+    """How many tasks wait, how many of them are late, and how many stand in front of these actors."""
+    connection = await session.connection()
+
+    async def count(query: Any) -> int:
+        return int((await connection.execute(query)).scalar_one())
+
+    tasks = select(func.count()).select_from(TaskRow)
+    mine = select(func.count(col(InboxRow.task_id).distinct())).where(col(InboxRow.actor).in_(actors))
+    return Counts(
+        open=await count(tasks.where(col(TaskRow.state) == TaskState.OPEN)),
+        claimed=await count(tasks.where(col(TaskRow.state) == TaskState.CLAIMED)),
+        overdue=await count(tasks.where(col(TaskRow.state).in_(ANSWERABLE), col(TaskRow.due_order) < now)),
+        mine=await count(mine),
+    )
+
+
+def task_of(row: TaskRow) -> Task:
+    return Task(**{field: getattr(row, field) for field in Task.model_fields})

@@ -1,0 +1,164 @@
+"""Rows of a CSV or JSON Lines file, and where in the file they stand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
+from toolkit.errors import InvalidInput
+from toolkit.files import File
+
+LONGEST_ROW = 1_000_000  # bytes
+
+
+class Format(BaseModel):
+    """How the file is written; ``columns`` and ``delimiter`` are those of a CSV file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["csv", "jsonl"]
+    columns: list[str] = []
+    delimiter: str = ","
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row as JSON text, or why it is none. ``line`` is where it begins."""
+
+    line: int
+    text: str = ""
+    error: str | None = None
+
+
+def format_of(file: File) -> Literal["csv", "jsonl"]:
+    """How ``file`` is written, by its name.
+
+    Raises:
+        InvalidInput: neither CSV nor JSON Lines.
+    """
+    suffix = file.filename.rpartition(".")[2].lower()
+    if suffix == "csv":
+        return "csv"
+    if suffix in {"jsonl", "ndjson"}:
+        return "jsonl"
+    raise InvalidInput(f"{file.filename!r} ends with {suffix!r}; expected .csv, .jsonl or .ndjson")
+
+
+async def split(
+    blocks: AsyncIterator[bytes], kind: Literal["csv", "jsonl"], *, rows: int
+) -> tuple[Format, list[tuple[int, int, int]]]:
+    """Cut a file after every ``rows`` rows: where each chunk starts, ends, and the number of its first line.
+
+    A line break inside quotes ends no row of a CSV file. The header of a CSV file belongs to no chunk.
+
+    Raises:
+        InvalidInput: a row is longer than ``LONGEST_ROW``, or a CSV file has no header.
+    """
+    cut = _Cut(kind, rows)
+    async for block in blocks:
+        cut.feed(block)
+    return cut.finish()
+
+
+class _Cut:
+    def __init__(self, kind: Literal["csv", "jsonl"], rows: int) -> None:
+        self.kind, self.rows = kind, rows
+        self.chunks: list[tuple[int, int, int]] = []
+        self.header = b""
+        self.is_in_header = kind == "csv"
+        self.position = self.start = 0
+        self.line, self.first_line = 1, 1
+        self.count = 0
+        self.pending = b""
+        self.is_quoted = False
+
+    def feed(self, block: bytes) -> None:
+        data = self.pending + block
+        lines = data.split(b"\n")
+        self.pending = lines.pop()
+        if len(self.pending) > LONGEST_ROW:
+            raise InvalidInput(f"line {self.line} is longer than {LONGEST_ROW:,} bytes")
+        for line in lines:
+            self._line(line + b"\n")
+
+    def _line(self, line: bytes) -> None:
+        self.position += len(line)
+        self.line += 1
+        if self.kind == "csv" and line.count(b'"') % 2:
+            self.is_quoted = not self.is_quoted
+        if self.is_in_header:
+            self.header += line
+            if not self.is_quoted:
+                self.is_in_header = False
+                self._begin()
+            return
+        if self.is_quoted:
+            return
+        self.count += 1
+        if self.count == self.rows:
+            self.chunks.append((self.start, self.position, self.first_line))
+            self._begin()
+
+    def _begin(self) -> None:
+        self.start, self.first_line, self.count = self.position, self.line, 0
+
+    def finish(self) -> tuple[Format, list[tuple[int, int, int]]]:
+        if self.pending:
+            self._line(self.pending)
+        if self.position > self.start:
+            self.chunks.append((self.start, self.position, self.first_line))
+        if self.kind == "jsonl":
+            return Format(kind="jsonl"), self.chunks
+        header = self.header.decode("utf-8-sig", "replace").strip()
+        if not header:
+            raise InvalidInput("the CSV file is empty; expected a header with the names of the fields")
+        delimiter = max(",;\t", key=header.count)
+        columns = next(csv.reader([header], delimiter=delimiter))
+        return Format(kind="csv", columns=[name.strip() for name in columns], delimiter=delimiter), self.chunks
+
+
+def read_records(content: bytes, format: Format, *, line: int) -> Iterator[Record]:
+    """The rows in ``content``, which begins at ``line`` of the file. Empty lines are none."""
+    text = content.decode("utf-8-sig", "replace")
+    if format.kind == "jsonl":
+        for number, row in enumerate(text.split("\n"), start=line):
+            if row.strip():
+                yield Record(number, row)
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.delimiter)
+    before = 0
+    while True:
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Record(line + before, error=f"the row is no CSV: {error}")
+            before = reader.line_num
+            continue
+        at, before = line + before, reader.line_num
+        if not values:
+            continue
+        if len(values) != len(format.columns):
+            yield Record(at, error=f"the row has {len(values)} values; the header names {len(format.columns)}")
+        else:
+            yield Record(at, to_json(_nested(format.columns, values)).decode())
+
+
+def _nested(columns: list[str], row: list[str]) -> dict[str, Any]:
+    """The row as an input: an empty value is left out, a dotted name is a field of a field."""
+    found: dict[str, Any] = {}
+    for name, value in zip(columns, row, strict=True):
+        if value != "":
+            *parents, last = name.split(".")
+            place = found
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+    return found
