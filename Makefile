@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test coverage lint lock clean
 
 help:
 	@echo "make demo               the invoice process with sample invoices; serves until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, answers the open tasks, checks every end and stops"
 	@echo "make demo ARGS=--live   the same with the model of your configuration"
 	@echo "make test               the tests, on SQLite and PostgreSQL; ARGS goes to pytest"
+	@echo "make coverage           how much of the engine its own tests reach"
 	@echo "make lint               style, types and layers"
 	@echo "make lock               resolve the dependencies anew into requirements.lock"
 	@echo "make clean              remove the virtual environment and the caches"
@@ -25,6 +26,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest tests/workflows tests/storage tests/simulation -q --cov=toolkit.workflows --cov-report=term
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -36,7 +40,7 @@ lint: $(INSTALLED)
 # The resolver is no part of what it resolves.
 lock: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--all-extras --group dev --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 clean:

@@ -23,9 +23,7 @@ def imports_of(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_nobody_reaches_behind_the_door(room: str) -> None:
-    others = [
-        path for other in ROOMS if other != room for path in (ROOT / "toolkit" / other).rglob("*.py")
-    ]
+    others = [path for other in ROOMS if other != room for path in (ROOT / "toolkit" / other).rglob("*.py")]
 
     reached = [
         f"{path.relative_to(ROOT)} imports {name}"
@@ -42,5 +40,11 @@ def test_every_door_says_first_why_the_room_exists_and_what_it_offers(room: str)
     tree = ast.parse((ROOT / "toolkit" / room / "__init__.py").read_text(encoding="utf-8"))
 
     assert ast.get_docstring(tree), f"toolkit.{room} does not say why it exists"
-    names = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+    names = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     assert "__all__" in names

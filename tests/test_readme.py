@@ -37,7 +37,9 @@ def reads(total: str) -> FunctionModel:
     return FunctionModel(answer)
 
 
-@pytest.mark.parametrize(("total", "approved", "ends"), [("900", None, "paid 900 to Ada Ltd"), ("1200", False, "rejected")])
+@pytest.mark.parametrize(
+    ("total", "approved", "ends"), [("900", None, "paid 900 to Ada Ltd"), ("1200", False, "rejected")]
+)
 async def test_the_example_pays_small_invoices_and_asks_about_large_ones(
     example: ModuleType, tmp_path: Path, total: str, approved: bool | None, ends: str
 ) -> None:

@@ -11,7 +11,7 @@ app = (
     Toolkit(title="Invoices", description="Accounts payable: from the file a seller sends to the payment.")
     .register_workflow(process_invoice)  # its agent, rule and human tasks come along
     .register_entity(Vendor)
-    .register_entity(Invoice)
-    .register_entity(Payment)
+    .register_entity(Invoice, is_read_only=True)  # the process alone writes these
+    .register_entity(Payment, is_read_only=True)
     .register_model_factory("offline", make_offline_model)
 )

@@ -180,11 +180,14 @@ async def test_a_limit_on_money_with_an_unknown_price_is_refused_at_start(runs: 
         await runs.call(agent, "?")
 
 
-async def test_limits_hold_outside_a_run_as_well() -> None:
+@pytest.mark.parametrize(
+    ("limits", "name"), [({"tool_calls": 1}, "tool_calls"), ({"tokens": 1}, "tokens"), ({"requests": 1}, "requests")]
+)
+async def test_limits_hold_outside_a_run_as_well(limits: dict[str, Any], name: str) -> None:
     script = ScriptedModel([call("look", letter="a")], [call("look", letter="b")], "done")
     with using_model(script.model), pytest.raises(BudgetExceeded) as reached:
-        await _agent(tool_calls=1)("?")
-    assert reached.value.limit == "tool_calls"
+        await _agent(**limits)("?")
+    assert reached.value.limit == name
 
 
 async def test_a_model_that_came_to_nothing_is_given_another_chance_from_the_start(runs: Runs) -> None:

@@ -416,17 +416,10 @@ def _obstacle() -> str:
 
 
 def _usage_limits(call: AgentCall, *, fallback: int) -> UsageLimits:
-    """What the library watches; money and tokens only where no journal does, because it throws the answer away."""
+    """What the library watches. Money and tokens are ours: it would throw the last answer away, and knows no prices."""
     from pydantic_ai.usage import UsageLimits
 
-    limits = call.limits
-    is_plain = call.step_id is None
-    return UsageLimits(
-        request_limit=limits.requests or fallback,
-        tool_calls_limit=limits.tool_calls,
-        total_tokens_limit=limits.tokens if is_plain else None,
-        cost_limit=limits.cost if is_plain else None,
-    )
+    return UsageLimits(request_limit=call.limits.requests or fallback, tool_calls_limit=call.limits.tool_calls)
 
 
 def _is_a(type_: Any, value: object) -> bool:

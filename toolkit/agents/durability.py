@@ -40,7 +40,7 @@ from pydantic_ai.durable_exec import (
     conversation_id_from_run_id,
 )
 from pydantic_ai.messages import ModelResponse
-from pydantic_ai.models import Model, ModelRequestParameters, ModelResolutionContext
+from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, ModelResolutionContext
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
 from pydantic_core import to_jsonable_python
 
@@ -50,7 +50,7 @@ from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
 from toolkit.agents.limits import check_run, used_by_request
 from toolkit.agents.prices import price_of
-from toolkit.agents.results import Spending
+from toolkit.agents.results import Spending, Usage
 from toolkit.errors import AgentDiverged, ApprovalMismatch, SerializationError
 from toolkit.workflows import RetryPolicy, checkpoint, step_context
 
@@ -144,6 +144,14 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
     async def get_run_start_time(self, run_id: str) -> datetime | None:
         return None  # no limit of ours counts from it
 
+    async def before_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        call = current_call()
+        if call is not None and call.step_id is None:  # in a run the journal keeps count
+            _check_limits_outside_a_run(call, ctx.messages)
+        return await super().before_model_request(ctx, request_context)
+
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests
     ) -> DeferredToolResults | None:
@@ -208,6 +216,18 @@ def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], R
     arguments = next((item for item in cache_key if isinstance(item, dict)), {})
     context = next((item for item in cache_key if isinstance(item, RunContext)), None)
     return tool, arguments, context
+
+
+def _check_limits_outside_a_run(call: AgentCall, messages: Sequence[object]) -> None:
+    call.spent = Spending()
+    for message in messages:
+        if isinstance(message, ModelResponse):
+            price = call.registry.price(call.model, answered_by=message.model_name)
+            usage = message.usage
+            tokens = Usage(requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+            call.spent.add(tokens, price_of(message, price))
+    call.check_limits()
+    call.check_wall()
 
 
 def _verdict_on(

@@ -107,9 +107,6 @@ def _limit_reached(error: Exception, *, agent: str, limits: Limits) -> BudgetExc
     text = str(error)
     if "tool_calls_limit" in text:
         return BudgetExceeded(agent, limit="tool_calls", allowed=limits.tool_calls, used=limits.tool_calls)
-    for limit, allowed in (("tokens", limits.tokens), ("cost", limits.cost)):
-        if f"{'total_tokens' if limit == 'tokens' else limit}_limit" in text:
-            return BudgetExceeded(agent, limit=limit, allowed=allowed, used=f"more than {allowed}")
     return TurnsExceeded(agent, max_turns=limits.requests or 0)
 
 

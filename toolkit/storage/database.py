@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from toolkit.clock import Clock, SystemClock
-from toolkit.errors import ConfigurationError
+from toolkit.errors import ConfigurationError, StorageError
 from toolkit.storage import schema
 from toolkit.storage.connections import Connection
 
@@ -75,7 +75,10 @@ class Database:
         if self.dialect == "sqlite":
             from toolkit.storage.sqlite import SqliteConnection
 
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"the folder of the database {str(self.path)!r} cannot be made: {error}") from error
             self._writer = SqliteConnection(
                 self.path, synchronous=self.synchronous, on_foreign_commit=self.on_foreign_commit
             )

@@ -48,10 +48,13 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     Raises:
         StorageError: the file system does not support WAL.
     """
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=_BUSY_SECONDS
-    )
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    try:
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=_BUSY_SECONDS
+        )
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(f"SQLite cannot use {str(path)!r}: {error}") from error
     if mode != "wal":
         connection.close()
         raise StorageError(

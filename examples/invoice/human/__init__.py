@@ -8,7 +8,6 @@ from examples.invoice.human.review import (
     ReviewedInvoice,
     ask_reviewer,
     review_invoice,
-    review_invoice_escalated,
 )
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "ReviewedInvoice",
     "ask_reviewer",
     "review_invoice",
-    "review_invoice_escalated",
 ]

@@ -1,4 +1,4 @@
-"""The question to a person: shall this be paid? If nobody answers in two days, it goes to a second person."""
+"""The question to a person: shall this be paid? After two days without an answer it goes to a second person."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from examples.invoice.findings import Finding
 from examples.invoice.invoice_data import Amount, Code, InvoiceData, Line
-from toolkit.errors import TaskExpired
 from toolkit.files import File
-from toolkit.human import Human, TaskResult, Timeout
+from toolkit.human import Escalate, Human, TaskResult
 
 FIRST_REVIEWER = "accounting"
 SECOND_REVIEWER = "head-of-finance"
@@ -65,26 +64,15 @@ review_invoice = Human(
     description="Look at the document, correct what was read wrongly, and decide whether it is paid.",
     input_type=ReviewCase,
     output_type=ReviewDecision,
-    timeout=Timeout(timedelta(days=2)),
     assign_to=FIRST_REVIEWER,
-)
-
-review_invoice_escalated = Human(
-    "review_invoice_escalated",
-    title="Review invoice (nobody answered in two days)",
-    description="Look at the document, correct what was read wrongly, and decide whether it is paid.",
-    input_type=ReviewCase,
-    output_type=ReviewDecision,
-    assign_to=SECOND_REVIEWER,
+    reminders=[timedelta(days=1)],
+    escalation=[Escalate(SECOND_REVIEWER, after=timedelta(days=2))],
 )
 
 
 async def ask_reviewer(
     case: ReviewCase, *, suggested: ReviewedInvoice | None, files: Sequence[File]
 ) -> TaskResult[ReviewDecision]:
-    """The answer of the first person who gives one, the second being asked when the first let the time pass."""
+    """The answer of whoever has the task in the end."""
     suggested_data: dict[str, Any] | None = None if suggested is None else {"invoice": suggested}
-    try:
-        return await review_invoice(case, message=case.reason, suggested_data=suggested_data, files=files)
-    except TaskExpired:
-        return await review_invoice_escalated(case, message=case.reason, suggested_data=suggested_data, files=files)
+    return await review_invoice(case, message=case.reason, suggested_data=suggested_data, files=files)
