@@ -102,7 +102,7 @@ class RecordedError(ToolkitError):
 
 
 class ModelUnavailable(RetryableError):
-    """The model cannot answer now: rate limit, overload, network or time-out; not asked again before ``retry_after``."""
+    """The model cannot answer now: rate limit, overload, network, time-out; not asked again before ``retry_after``."""
 
 
 class ModelBehaviorError(FatalError):

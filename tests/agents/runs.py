@@ -115,7 +115,7 @@ class Runs:
         """The next question to a person, once the run waits for its answer."""
         async with asyncio.timeout(30):
             question = await self.questions.get()
-            while (await self.engine.get_run(self.run.id)).summary.state != "suspended":  # noqa: ASYNC110 - a state is a row
+            while (await self.engine.get_run(self.run.id)).summary.state != "suspended":
                 await asyncio.sleep(0.01)
         return question
 

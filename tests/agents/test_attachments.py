@@ -8,6 +8,7 @@ from pydantic_ai.messages import BinaryContent, ModelMessage, ModelResponse, Tex
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tests.agents.runs import Runs
+from tests.agents.scripted import ScriptedModel, call
 from toolkit.agents import Agent, using_model
 from toolkit.agents.attachments import TOTAL_BYTES
 from toolkit.errors import InvalidInput, LimitExceeded, StorageError
@@ -95,6 +96,24 @@ async def test_rows_stay_small_whatever_the_size_of_a_file(seen: Seen, store: Fi
 
     assert page.size == 10 * 1024 * 1024 + 8
     assert max(len(step.result or "") for step in (await runs.steps()).values()) < 4_000
+
+
+async def test_a_large_file_read_in_three_requests_leaves_small_rows(store: FileStore, runs: Runs) -> None:
+    script = ScriptedModel([call("look", id="a", letter="a")], [call("look", id="b", letter="b")], "read")
+    runs.registry.register_model_factory("m", lambda settings: script.model)
+    page = await store.upload(_pages(), filename="page.pdf")
+
+    await runs.call(Agent("reader", model="m", tools=[look]), page)
+
+    assert script.requests == 3
+    rows = [f"{step.arguments}{step.result}{step.details}" for step in (await runs.steps()).values()]
+    assert max(map(len, rows)) < 16 * 1024
+    assert not any("eHh4eHh4" in row for row in rows)  # the bytes as base64
+
+
+def look(letter: str) -> str:
+    """Look something up."""
+    return letter
 
 
 async def _pages() -> AsyncIterator[bytes]:

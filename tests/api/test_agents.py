@@ -47,7 +47,9 @@ async def test_a_version_holds_from_its_activation_and_can_be_rolled_back(call: 
 
 
 async def test_versions_are_compared_field_by_field(call: Caller) -> None:
-    await call("POST", f"{AGENT}/versions", json={"changes": {"user_prompt": "Read {{ input.total }}", "model": "small"}})
+    await call(
+        "POST", f"{AGENT}/versions", json={"changes": {"user_prompt": "Read {{ input.total }}", "model": "small"}}
+    )
 
     found = (await call("GET", f"{AGENT}/diff", params={"after": 1})).json()
 

@@ -9,6 +9,17 @@ import pytest
 from tests.api.installation import Caller
 
 OPERATIONS = {
+    "list_agents",
+    "get_agent",
+    "list_agent_versions",
+    "add_agent_version",
+    "get_agent_version",
+    "compare_agent_versions",
+    "activate_agent_version",
+    "deactivate_agent",
+    "roll_back_agent",
+    "delete_file",
+    "list_entity_kinds",
     "create_task_link",
     "list_task_links",
     "revoke_task_link",

@@ -130,7 +130,7 @@ async def test_a_revoked_an_expired_and_a_guessed_link_look_alike(call: Caller, 
     assert (await call("DELETE", path)).json()["revoked_at"] is not None
     async with installation.services.database.session() as session:
         past = datetime.now(UTC) - timedelta(seconds=1)
-        await session.exec(update(LinkRow).where(LinkRow.id == expired["id"]).values(expires_at=past))  # type: ignore[arg-type]
+        await session.exec(update(LinkRow).where(LinkRow.id == expired["id"]).values(expires_at=past))
 
     pages = [await call("GET", f"{LINKS}/{token}") for token in (revoked["token"], expired["token"], "guessed")]
     posts = [await post(call, token, approved="true") for token in (revoked["token"], expired["token"], "guessed")]

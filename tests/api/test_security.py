@@ -112,7 +112,17 @@ EXPECTED = {
 
 def address(row: str) -> tuple[str, str]:
     method, path = row.split(" ")
-    for name in ("file_id", "task_id", "run_id", "user_id", "group_id", "substitution_id", "link_id", "token", "decision_id"):
+    for name in (
+        "file_id",
+        "task_id",
+        "run_id",
+        "user_id",
+        "group_id",
+        "substitution_id",
+        "link_id",
+        "token",
+        "decision_id",
+    ):
         path = path.replace(f"{{{name}}}", "01900000-0000-7000-8000-00000000dead")
     path = path.replace("/changes", "/changes?seconds=0")
     return method, path.replace("{name}", "health").replace("{number}", "1")

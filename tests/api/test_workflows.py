@@ -19,7 +19,16 @@ async def test_workflows_are_listed_with_the_schema_of_their_input(call: Caller)
     listed = {workflow["name"]: workflow for workflow in (await call("GET", WORKFLOWS)).json()["items"]}
     one = (await call("GET", f"{WORKFLOWS}/greet")).json()
 
-    assert set(listed) == {"approve", "decide", "greet", "measure", "repeat", "rules.evaluate_chunk", "rules.evaluate_file", "wait_for_letter"}
+    assert set(listed) == {
+        "approve",
+        "decide",
+        "greet",
+        "measure",
+        "repeat",
+        "rules.evaluate_chunk",
+        "rules.evaluate_file",
+        "wait_for_letter",
+    }
     assert one == listed["greet"]
     assert one["description"] == "Say hello."
     assert one["input_schema"]["properties"]["name"]["type"] == "string"

@@ -15,6 +15,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, select
 
+from tests.workflows.conftest import until
 from toolkit.access import Permission
 from toolkit.agents import Agent
 from toolkit.api import requires
@@ -226,7 +227,17 @@ async def test_the_root_leads_to_the_documentation(tmp_path: Path) -> None:
         answer = await client.get("/")
         assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
         assert "Ledger" in (await client.get("/docs")).text
-        assert (await client.get("/toolkit/v1/health/ready")).status_code == 200
+
+
+async def test_a_process_is_ready_when_it_has_taken_up_what_was_left(tmp_path: Path) -> None:
+    app = Toolkit("Ledger").register_workflow(note_down)
+
+    async with app.running(settings=settings_in(tmp_path)), client_of(app) as client:
+
+        async def is_ready() -> bool:
+            return (await client.get("/toolkit/v1/health/ready")).status_code == 200
+
+        await until(is_ready)
 
 
 async def test_routers_of_the_application_are_served_beside_the_api(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from toolkit.config import Settings
 from toolkit.entities import Entity, JsonOf
 from toolkit.files import File
 from toolkit.human import Human
-from toolkit.workflows import step, wait_for_event, workflow
+from toolkit.workflows import RunState, step, wait_for_event, workflow
 
 
 class Answer(BaseModel):
@@ -75,10 +75,13 @@ async def test_a_file_in_use_is_not_deleted(database_url: str, tmp_path: Path) -
             references = [] if response.status_code == 204 else response.json()["details"]["references"]
             return response.status_code, references
 
+        async def open_tasks() -> list[dict[str, Any]]:
+            return list((await call("GET", "/human-tasks?state=open")).json()["items"])
+
         run = await app.start(read_papers, given, shown)
         paper = (await call("POST", "/entities/paper", json={"file": {"id": filed.id}})).json()
         derived = (await until(lambda: app.services.files.list_files(filename="derived")))[0].reference()
-        await until(lambda: app.services.engine.list_runs(state="suspended"))
+        await until(lambda: app.services.engine.list_runs(state=RunState.SUSPENDED))
 
         assert await delete(free) == (204, [])
         assert await delete(given) == (409, [f"run {run.id}"])
@@ -86,10 +89,10 @@ async def test_a_file_in_use_is_not_deleted(database_url: str, tmp_path: Path) -
         assert await delete(filed) == (409, [f"Paper {paper['id']}"])
 
         await app.services.engine.emit_event("paper.read")
-        (task,) = await until(lambda: app.services.tasks.list_tasks(state="open"))
-        assert (await delete(shown))[1] == [f"run {run.id}", f"task {task.id}"]
+        (task,) = await until(open_tasks)
+        assert (await delete(shown))[1] == [f"run {run.id}", f"task {task['id']}"]
 
-        await call("POST", f"/human-tasks/{task.id}/complete", json={"output": {"approved": True}})
+        await call("POST", f"/human-tasks/{task['id']}/complete", json={"output": {"approved": True}})
         await run.result()
         await call("DELETE", f"/entities/paper/{paper['id']}", headers={"if-match": "*"})
         assert [await delete(file) for file in (given, derived, shown, filed)] == [(204, [])] * 4

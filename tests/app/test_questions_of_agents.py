@@ -227,6 +227,6 @@ async def _answer(app: Toolkit, task: TaskDetail, answer: Any) -> None:
 
 async def _until(look: Callable[[], Awaitable[Found | None]]) -> Found:
     async with asyncio.timeout(60):
-        while (found := await look()) is None:  # noqa: ASYNC110 - a task is a row; there is nothing to be woken by
+        while (found := await look()) is None:
             await asyncio.sleep(0.02)
     return found

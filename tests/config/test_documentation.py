@@ -31,7 +31,9 @@ def test_every_key_is_documented(tmp_path: Path) -> None:
 
 def test_the_examples_in_comments_are_valid_too(tmp_path: Path) -> None:
     text = re.sub(r"^( *)# ", r"\1", documented(), flags=re.MULTILINE)
-    text = re.sub(r"^(ai_models|  api_keys|  channels|  templates|  users|  groups): \{\}", r"\1:", text, flags=re.MULTILINE)
+    text = re.sub(
+        r"^(ai_models|  api_keys|  channels|  templates|  users|  groups): \{\}", r"\1:", text, flags=re.MULTILINE
+    )
 
     settings = Settings.of(yaml.safe_load(text), folder=tmp_path)
 

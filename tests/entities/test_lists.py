@@ -69,7 +69,7 @@ SORTED: list[tuple[str, list[str]]] = [
 async def test_pages_of_any_size_make_up_the_whole_list(call: Caller, limit: int) -> None:
     for sort, expected in SORTED:
         seen: list[str] = []
-        after = ""
+        after: str | None = ""
         while after is not None:
             query = f"/order?sort={sort}&limit={limit}&count=true" + (f"&after={after}" if after else "")
             page = (await call("GET", query)).json()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from tests.human.office import Office, person
 from toolkit.access import acting_as
@@ -19,20 +20,25 @@ FIRST = datetime(2030, 1, 1, tzinfo=UTC)
 
 async def fill(office: Office) -> None:
     """A hundred thousand open tasks: most for one big group, some for Ada."""
-    is_sqlite = office.database.dialect == "sqlite"
-    number = "value" if is_sqlite else "n"
-    numbers = (
-        f"(WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < {COUNT}) "
-        "SELECT value FROM c)"
-        if is_sqlite
-        else f"generate_series(1, {COUNT}) AS s(n)"
-    )
-    identity = "printf('%036d', value)" if is_sqlite else "lpad(n::text, 36, '0')"
-    due = (
-        "strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', '2030-01-01', '+' || value || ' minutes')"
-        if is_sqlite
-        else "timestamptz '2030-01-01T00:00:00Z' + n * interval '1 minute'"
-    )
+    for first in range(1, COUNT, COUNT // 10):  # a transaction may not hold up others for long
+        await fill_some(office, first, first + COUNT // 10 - 1)
+    async with office.database.session() as session:
+        await (await session.connection()).execute(text("ANALYZE"))
+
+
+async def fill_some(office: Office, first: int, last: int) -> None:
+    """The tasks of these numbers, each due as many minutes after the year 2030 has begun."""
+    if office.database.dialect == "sqlite":
+        numbers = (
+            f"(WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last}) SELECT n FROM c)"
+        )
+        identity = "printf('%036d', n)"
+        due = "strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', '2030-01-01', '+' || n || ' minutes')"
+    else:
+        numbers = f"generate_series({first}, {last}) AS s(n)"
+        identity = "lpad(n::text, 36, '0')"
+        due = "timestamptz '2030-01-01T00:00:00Z' + n * interval '1 minute'"
+    actor = "CASE WHEN n % 1000 = 0 THEN 'user:ada' ELSE 'group:finance' END"
     async with office.database.session() as session:
         connection = await session.connection()
         await connection.execute(
@@ -43,16 +49,12 @@ async def fill(office: Office) -> None:
                 f"'[]', 0, 0, {due}, {due}, '[]', {due}, 1 FROM {numbers}"
             )
         )
-        actor = f"CASE WHEN {number} % 1000 = 0 THEN 'user:ada' ELSE 'group:finance' END"
         await connection.execute(
             text(
                 "INSERT INTO toolkit_task_inbox (task_id, actor, due_order) "
                 f"SELECT {identity}, {actor}, {due} FROM {numbers}"
             )
         )
-    async with office.database.session() as session:
-        connection = await session.connection()
-        await connection.execute(text("ANALYZE"))
 
 
 @pytest.mark.timeout(300)
@@ -63,7 +65,7 @@ async def test_the_first_page_of_a_hundred_thousand_takes_no_search(office: Offi
     with acting_as(person("bob")):
         await office.tasks.list(mine=True, limit=50)
         took = []
-        for _ in range(5):
+        for _ in range(40):
             began = time.perf_counter()
             page = await office.tasks.list(mine=True, limit=50)
             took.append(time.perf_counter() - began)
@@ -74,7 +76,7 @@ async def test_the_first_page_of_a_hundred_thousand_takes_no_search(office: Offi
     assert [int(task.id) for task in page] == list(range(1, 51))
     assert [int(task.id) for task in second] == list(range(51, 101))
     assert [int(task.id) for task in hers[:2]] == [1000, 2000]
-    assert min(took) < 0.05, took
+    assert min(took) < 0.05, took  # the least of many: other work on this machine is not ours
 
 
 @pytest.mark.parametrize("is_later", [False, True])
@@ -97,14 +99,30 @@ async def test_a_page_of_an_inbox_reads_an_index_in_order(office: Office, is_lat
 
 @pytest.mark.timeout(300)
 async def test_completing_one_of_many_does_not_search(office: Office) -> None:
+    await office.staff()
     await fill(office)
     task_id = await office.asked("mine")
+    executed: list[tuple[str, Any]] = []
+    engine = office.database.sessions.engine.sync_engine
 
-    began = time.perf_counter()
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "toolkit_task" in statement and not statement.startswith("INSERT"):
+            executed.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
     with acting_as(person("ada")):
         await office.tasks.complete(task_id, '{"approved": true}')
+    event.remove(engine, "before_cursor_execute", note)
 
-    assert time.perf_counter() - began < 0.5
+    explain = "EXPLAIN QUERY PLAN " if office.database.dialect == "sqlite" else "EXPLAIN "
+    plans = []
+    async with office.database.sessions.engine.connect() as connection:
+        for statement, parameters in executed:
+            rows = await connection.exec_driver_sql(explain + statement, parameters)
+            plans.append("\n".join(str(row[-1]) for row in rows))
+    assert len(plans) >= 4
+    assert [plan for plan in plans if "SCAN toolkit_task" in plan or "Seq Scan on toolkit_task " in plan] == []
+    assert [plan for plan in plans if "Seq Scan on toolkit_task_inbox" in plan] == []
 
 
 async def test_lists_are_narrowed_and_counted(office: Office) -> None:

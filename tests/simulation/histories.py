@@ -125,7 +125,7 @@ class _History:
         await asyncio.wait([trouble])
         trouble.result()
         self.weather.calm()
-        while not self._alive():
+        if not self._alive():
             self._start_process()
         self._note("calm")
         try:
@@ -246,7 +246,7 @@ class _History:
 
     async def _ask(self, make: Any) -> Any:
         """The outcome of ``make(engine)`` in some process, or the StorageError or None of one that broke or died."""
-        while not (alive := self._alive()):  # noqa: ASYNC110 - a process starts when it starts, in virtual time
+        while not (alive := self._alive()):
             await asyncio.sleep(0.5)
         process = self.random.choice(alive)
         if not process.engine.is_open:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -38,9 +38,9 @@ def _timers_in_memory_only(self: Engine, operation: Any) -> Any:
     return replace(operation, due_at=None) if isinstance(operation, Suspend) else operation
 
 
-def _no_cursor(self: Any) -> Iterator[Any]:
+def _no_cursor(self: Any) -> Generator[Any, Any, dict[Any, int]]:
+    yield from ()
     return {}
-    yield
 
 
 _HOLD = _Batch._hold
@@ -73,7 +73,6 @@ PLANTED: dict[str, Callable[[], Any]] = {
     ),
     "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
-    "missed events are never looked for": lambda: patch.object(Orchestrator, "_look_at_own", _waits_stay_open),
 }
 
 

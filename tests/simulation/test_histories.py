@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.simulation.histories import play_history
+from tests.simulation.planted import find_planted
 
 _SEEDS, _AT_ONCE = 200, 20
 
@@ -18,6 +19,19 @@ def test_every_promise_holds_in_every_history(first: int) -> None:
     for seed in range(first, first + _AT_ONCE):
         faults = play_history(seed).faults
         assert not faults, f"replay with `python -m tests.simulation --seed {seed}`: {faults[:5]}"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a warm copy goes on whatever its epoch",
+        "timers are in memory only",
+        "a wait does not look for what is there",
+        "a withdrawn branch keeps its waits",
+    ],
+)
+def test_a_planted_bug_is_found(what: str) -> None:
+    assert find_planted(what, seeds=20) is not None
 
 
 def test_a_seed_plays_the_same_history_every_time() -> None:

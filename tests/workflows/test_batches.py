@@ -44,7 +44,9 @@ def start(run_id: str = "run") -> StartRun:
 
 
 def checkpoint(state: StepState, *, result: str | None = None, path: str = "s/0") -> RecordStep:
-    return RecordStep("run", 1, StepRecord("run", path, "s", StepKind.COMPUTE, state, _NOW, _NOW, None, result, epoch=1))
+    return RecordStep(
+        "run", 1, StepRecord("run", path, "s", StepKind.COMPUTE, state, _NOW, _NOW, None, result, epoch=1)
+    )
 
 
 def wait(name: str, *, run_id: str = "run", after: int = 0) -> OpenWait:

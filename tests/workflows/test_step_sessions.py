@@ -18,7 +18,8 @@ attempts: list[int] = []
 @step(max_retries=3)
 async def write_a_line() -> str:
     attempts.append(1)
-    await get_session().exec(text("INSERT INTO ledger (amount) VALUES (1)"))
+    connection = await get_session().connection()
+    await connection.execute(text("INSERT INTO ledger (amount) VALUES (1)"))
     return "written"
 
 
@@ -34,8 +35,9 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_written_twice(
     attempts.clear()
     engine = await start_engine(write, lease_seconds=0.6)
     async with engine.database.session() as session:
-        await session.exec(text("CREATE TABLE ledger (amount INTEGER)"))
-    commit, broken = AsyncSession.commit, []
+        await (await session.connection()).execute(text("CREATE TABLE ledger (amount INTEGER)"))
+    commit = AsyncSession.commit
+    broken: list[object] = []
 
     async def break_once(self: AsyncSession) -> None:
         if was_kept or broken:
@@ -51,5 +53,5 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_written_twice(
     assert await asyncio.wait_for(run.result(), 20) == "written"
     assert len(attempts) == (1 if was_kept else 2)
     async with engine.database.session() as session:
-        assert (await session.exec(text("SELECT count(*) FROM ledger"))).one() == (1,)
+        assert (await (await session.connection()).execute(text("SELECT count(*) FROM ledger"))).one() == (1,)
     await until(lambda: engine.active_runs == 0)

@@ -28,7 +28,14 @@ from toolkit.agents.prices import price_of
 from toolkit.agents.prompts import Prompt
 from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
 from toolkit.agents.service import AgentService
-from toolkit.agents.tools import Tool, check_context_type, check_wanted_contexts, pydantic_tools, tools_of
+from toolkit.agents.tools import (
+    Tool,
+    check_context_type,
+    check_toolsets,
+    check_wanted_contexts,
+    pydantic_tools,
+    tools_of,
+)
 from toolkit.errors import (
     AgentDiverged,
     BudgetExceeded,
@@ -44,6 +51,7 @@ from toolkit.workflows import checkpoint, current_run, resource, run_step, step_
 if TYPE_CHECKING:
     from pydantic_ai import Agent as PydanticAgent
     from pydantic_ai.messages import ModelResponse, UserContent
+    from pydantic_ai.toolsets import AbstractToolset
     from pydantic_ai.usage import UsageLimits
 
 ContextT = TypeVar("ContextT", default=Any)
@@ -93,6 +101,7 @@ class Agent(Generic[OutputT, ContextT]):
 
     ``output_type`` is checked by Pydantic; validators of it run again when a run resumes, so they must be pure. A tool
     may run again if the process dies inside it: give :func:`tool_idempotency_key` to what must happen once.
+    ``toolsets`` are pydantic-ai's, each with an ``id`` of its own, which is part of the journal.
     Tools that move money wait for a person (``approval`` says who is asked); ``limits`` bounds what one call uses.
     Where the code changed under a run and would now ask something else, the run fails (``on_divergence="fail"``), or
     the agent begins its work again from the first request (``"restart"``), which pays and calls tools once more.
@@ -111,6 +120,7 @@ class Agent(Generic[OutputT, ContextT]):
         system_prompt: str = "",
         user_prompt: str = "{{ input }}",
         tools: Sequence[Tool[ContextT] | Callable[..., Any]] = (),
+        toolsets: Sequence[AbstractToolset[Any]] = (),
         tool_context_type: type[ContextT] | None = None,
         max_turns: int = 20,
         model_parameters: Mapping[str, Any] | None = None,
@@ -134,6 +144,8 @@ class Agent(Generic[OutputT, ContextT]):
         check_context_type(tool_context_type, agent=name)
         self.tools = tools_of(tools, agent=name)
         check_wanted_contexts(self.tools, agent=name, context_type=tool_context_type)
+        self.toolsets = tuple(toolsets)
+        check_toolsets(self.toolsets, agent=name)
         self.max_turns, self.retries = max_turns, retries
         limits = limits or Limits()
         self.limits = limits if limits.requests is not None else limits.model_copy(update={"requests": max_turns})
@@ -356,6 +368,7 @@ class Agent(Generic[OutputT, ContextT]):
             deps_type=self.tool_context_type or object,
             output_type=output,
             tools=pydantic_tools(self.tools, agent=self.name),
+            toolsets=self.toolsets,
             retries={"tools": self.retries.tools, "output": self.retries.output},
             capabilities=[CheckpointDurability()],
             defer_model_check=True,

@@ -104,7 +104,7 @@ class Desk:
         except BaseException:
             # The step is given up, or its run is cancelled while it waits: nothing of the work may outlive it.
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.gather(task, return_exceptions=True)  # and what it says of its end interests nobody
             raise
         return await task
 

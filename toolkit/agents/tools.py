@@ -32,6 +32,7 @@ from toolkit.workflows import step_context
 if TYPE_CHECKING:
     from pydantic_ai import RunContext as ToolContext
     from pydantic_ai import Tool as PydanticTool
+    from pydantic_ai.toolsets import AbstractToolset
 
 ContextT = TypeVar("ContextT", default=Any)
 ContextT_contra = TypeVar("ContextT_contra", contravariant=True, default=Any)
@@ -176,6 +177,23 @@ def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:
         f"agent {agent!r}: tool_context_type must be a frozen dataclass, a frozen Pydantic model or a named tuple, "
         f"not {context_type!r}; write @dataclass(frozen=True)"
     )
+
+
+def check_toolsets(toolsets: Iterable[AbstractToolset[Any]], *, agent: str) -> None:
+    """A toolset's id stands in the keys of its calls; without one a resumed run could not find them again.
+
+    Raises:
+        DefinitionError: one has no id, or two have the same.
+    """
+    seen: set[str] = set()
+    for toolset in toolsets:
+        if not toolset.id:
+            raise DefinitionError(
+                f"agent {agent!r}: toolset {type(toolset).__qualname__} has no id; give it one that stays, id='...'"
+            )
+        if toolset.id in seen:
+            raise DefinitionError(f"agent {agent!r} has two toolsets with the id {toolset.id!r}; give one another id")
+        seen.add(toolset.id)
 
 
 def check_wanted_contexts(tools: Iterable[Tool[Any]], *, agent: str, context_type: type[Any] | None) -> None:

@@ -138,5 +138,18 @@ def _too_large(limit: int, found: int) -> LimitExceeded:
 
 def documented(model: type[Body], *, is_required: bool = True) -> dict[str, Any]:
     """How the documentation shows a body of type ``model``; for ``openapi_extra`` of a route."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    content = {"application/json": {"schema": _spelled_out(schema, definitions)}}
     return {"requestBody": {"required": is_required, "content": content}}
+
+
+def _spelled_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """``schema`` with each definition where it is referred to: a reference would point into the whole document."""
+    if isinstance(schema, list):
+        return [_spelled_out(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    referred = definitions.get(name, {})
+    return {key: _spelled_out(each, definitions) for key, each in {**referred, **schema}.items() if key != "$ref"}

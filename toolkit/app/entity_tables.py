@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from toolkit.app.definitions import Definitions
     from toolkit.config import Settings
-    from toolkit.storage import Database
-    from toolkit.storage.migrations import Line
+    from toolkit.storage import Database, migrations
 
 
 async def open_database(database: Database, *, upgrades: bool) -> None:
@@ -123,7 +122,7 @@ def has_migrations(folder: Path) -> bool:
     return any(path.name != "__init__.py" for path in (folder / "migrations").glob("*.py"))
 
 
-def line_of(folder: Path, entities: Iterable[type[Any]]) -> Line:
+def line_of(folder: Path, entities: Iterable[type[Any]]) -> migrations.Line:
     """The revisions in ``folder/migrations`` that lead to the tables of ``entities``."""
     from toolkit.storage import migrations
 
@@ -144,7 +143,7 @@ def _tables_of(entities: Iterable[type[Any]]) -> MetaData:
     return metadata
 
 
-async def _follow_migrations(database: Database, line: Line, *, upgrades: bool) -> None:
+async def _follow_migrations(database: Database, line: migrations.Line, *, upgrades: bool) -> None:
     from toolkit.storage import migrations
 
     if upgrades:

@@ -57,5 +57,5 @@ async def _in_entity(entity: type[Any], file: File, session: AsyncSession) -> li
         return []
     fits = [cast(column, Text).contains(file.id, autoescape=True) for column in columns]
     query = select(*mapper.primary_key).where(or_(*fits)).limit(_MOST)
-    rows = (await session.execute(query)).all()
+    rows = (await (await session.connection()).execute(query)).all()
     return [f"{entity.__name__} {'/'.join(map(str, row))}" for row in rows]

@@ -147,7 +147,7 @@ class Installation:
         for agent in self._definitions.agents.values():
             self.models.check(agent)
         if self._is_worker:
-            # A model's libraries take seconds to load. A process that is ready has them, and no run is the first to wait.
+            # A model's libraries take seconds to load: a process that is ready has them, and no run waits first.
             for agent in self._definitions.agents.values():
                 await self.models.load(agent.model)
         async with AsyncExitStack() as stack:

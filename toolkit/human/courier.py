@@ -15,10 +15,11 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select, update
 
 from toolkit.access import SYSTEM, acting_as
-from toolkit.errors import Conflict, PermissionDenied, StorageError
+from toolkit.errors import Conflict, PermissionDenied, SessionError, StorageError
 from toolkit.human.channels import Channel, DeliveryFailed, Message
 from toolkit.human.directory import people_of
 from toolkit.human.links import LinkService
@@ -117,7 +118,12 @@ class Courier:
         while True:
             try:
                 await self.deliver()
-            except (StorageError, OSError):  # the database is away: look again at the next turn
+            except (
+                StorageError,
+                SessionError,
+                SQLAlchemyError,
+                OSError,
+            ):  # the database is away: look again at the next turn
                 logger.warning("Messages could not be delivered", exc_info=True, extra={"event": "courier.failed"})
             await self._database.clock.sleep(self._poll_seconds)
 

@@ -7,10 +7,11 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from toolkit.access import SYSTEM, acting_as
-from toolkit.errors import Conflict, PermissionDenied, StorageError
+from toolkit.errors import Conflict, PermissionDenied, SessionError, StorageError
 from toolkit.human.ladders import Group, Rung, decode_ladder, encode_ladder
 from toolkit.human.tables import TaskRow
 
@@ -61,7 +62,12 @@ class TaskWatch:
         while True:
             try:
                 await self.look()
-            except (StorageError, OSError):  # the database is away: look again at the next turn
+            except (
+                StorageError,
+                SessionError,
+                SQLAlchemyError,
+                OSError,
+            ):  # the database is away: look again at the next turn
                 logger.warning("Due tasks could not be looked at", exc_info=True, extra={"event": "task.watch_failed"})
             await self._database.clock.sleep(self._poll_seconds)
 

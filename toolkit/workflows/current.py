@@ -62,13 +62,13 @@ class RunContext:
     def started_by(self) -> str | None:
         return self._execution.run.started_by
 
-    def recorded_details(self, *, kind: str, name: str) -> list[dict[str, Any]]:
-        """The details of every step of this kind and name in the journal, whether the code has come to it or not.
+    def recorded_details(self, *, kind: str, name: str | None = None) -> list[dict[str, Any]]:
+        """The details of every step of this kind (and name) in the journal, whether the code has come to it or not.
 
         A branch that is performed again may ask before its sibling's record was looked at; both must choose alike.
         """
         steps = self._execution.journal.values()
-        return [details_of(step) for step in steps if step.kind == kind and step.name == name]
+        return [details_of(step) for step in steps if step.kind == kind and name in {None, step.name}]
 
     @property
     def memory(self) -> dict[str, object]:

@@ -111,7 +111,10 @@ class Workflow(Generic[P, R]):
         path = scope.next_path(self.name)
         arguments = self.signature.bind(args, kwargs)
         known = execution.journal.get(path) or execution.waits.get(path)
-        child = None if known else self.new_run(execution.engine, arguments, parent_id=execution.run.id)
+        child = None
+        if known is None:
+            started_by = execution.run.started_by
+            child = self.new_run(execution.engine, arguments, parent_id=execution.run.id, started_by=started_by)
         record = await wait_on_record(
             scope,
             path,

@@ -98,6 +98,14 @@ class StepRow(Table, table=True):
     __tablename__ = "toolkit_step"
     __table_args__ = (
         CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="state"),
+        # decisions: the recorded evaluations of one rule, without a look at other steps
+        Index(
+            "ix_toolkit_step_rule",
+            "name",
+            "run_id",
+            postgresql_where=text("kind = 'rule'"),
+            sqlite_where=text("kind = 'rule'"),
+        ),
         # opening a wait: the highest number of its key that was delivered to the run
         Index(
             "ix_toolkit_step_event",

@@ -399,6 +399,7 @@ CREATE TABLE toolkit_step (
     CONSTRAINT fk_toolkit_step_run_id FOREIGN KEY(run_id) REFERENCES toolkit_run (id)
 );
 CREATE INDEX ix_toolkit_step_event ON toolkit_step (run_id, name, event_seq) WHERE event_seq IS NOT NULL;
+CREATE INDEX ix_toolkit_step_rule ON toolkit_step (name, run_id) WHERE kind = 'rule';
 CREATE TABLE toolkit_wait (
     id VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,
