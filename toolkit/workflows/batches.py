@@ -174,6 +174,10 @@ class _Batch:
         if len(self.runs) < len(ids):
             existing = {id_ for (id_,) in (yield Query(sql.EXISTING_RUNS, [[i for i in ids if i not in self.runs]]))}
             self._defer_locked_elsewhere(existing)
+        if self.families:
+            # Under the locks nobody of a family begins a child any more; one that began since our look is not locked.
+            found = yield Query(sql.FAMILIES, [sorted(self.families)])
+            self._defer_grown({root for root, member, _ in found if member not in self.families[root]})
 
     def _keys(self) -> Script[set[str]]:
         keys: set[str] = set()
@@ -273,6 +277,16 @@ class _Batch:
             if isinstance(operation, CancelRun):
                 needed += self.families.get(operation.run_id, []) + self.guardians.get(operation.run_id, [])
             if any(run_id in existing for run_id in needed):
+                self.outcomes[at] = Deferred.DEFERRED
+
+    def _defer_grown(self, roots: set[str]) -> None:
+        for at, operation in enumerate(self.operations):
+            ended: Sequence[str] = ()
+            if isinstance(operation, CancelRun):
+                ended = [operation.run_id]
+            elif isinstance(operation, FinishRun | CloseWaits):
+                ended = operation.child_ids
+            if self.outcomes[at] is None and not roots.isdisjoint(ended):
                 self.outcomes[at] = Deferred.DEFERRED
 
     def _fenced(self, run_id: str, epoch: int) -> _Run | None:
