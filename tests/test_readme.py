@@ -12,7 +12,10 @@ import pytest
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
+from tests.workflows.conftest import until
+from toolkit.access import Principal, acting_as
 from toolkit.config import Settings
+from toolkit.human import TaskService
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,17 +58,11 @@ async def test_the_example_pays_small_invoices_and_asks_about_large_ones(
         assert await run.result() == ends
 
 
-async def answer_the_task(tasks: object, *, approved: bool) -> None:
-    from tests.workflows.conftest import until
-
-    found: list[object] = []
-
-    async def is_there() -> bool:
-        found[:] = await tasks.list()  # type: ignore[attr-defined]
-        return bool(found)
-
-    await until(is_there)
-    await tasks.complete(found[0].id, f'{{"approved": {str(approved).lower()}}}')  # type: ignore[attr-defined]
+async def answer_the_task(tasks: TaskService, *, approved: bool) -> None:
+    await until(tasks.list)
+    (task,) = await tasks.list()
+    with acting_as(Principal(id="ada", kind="person", permissions="*")):
+        await tasks.complete(task.id, f'{{"approved": {str(approved).lower()}}}')
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.installation import WORKFLOWS, Caller, Installation, approve_payment, key_sets, limit, reader
+from tests.workflows.conftest import until
 from toolkit.access import ApiKey, ApiKeyAuthenticator, DevelopmentAuthenticator, new_api_key
 from toolkit.agents import AgentService, ModelRegistry
 from toolkit.api import Services
@@ -45,6 +46,7 @@ async def installation(database: Database, tmp_path: Path) -> AsyncIterator[Inst
     await rules.open()
     engine.resources[FileStore] = services.files
     await engine.open()
+    await until(lambda: engine.is_healthy)
     yield Installation(services)
     await engine.close()
     await rules.close()
