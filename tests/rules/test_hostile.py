@@ -115,7 +115,9 @@ async def test_an_attack_is_refused_with_a_reason_while_the_server_answers(
         if not is_told or response.status_code >= 500 or (door == "versions" and response.status_code < 400):
             not_refused[name] = (response.status_code, response.text[:300])
     assert not_refused == {}
-    assert all("panicked" not in response.text and str(Path.home()) not in response.text for response in refused.values())
+    assert all(
+        "panicked" not in response.text and str(Path.home()) not in response.text for response in refused.values()
+    )
     assert (await call("GET", f"{RULE}/versions")).json()["items"] == []
     assert seen == []
     assert pulse.late(0.1) <= 0.02, sorted(pulse.took)[-5:]
