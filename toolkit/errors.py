@@ -46,11 +46,14 @@ class RetryableError(ToolkitError):
 
 
 class StepTimeout(ToolkitError, TimeoutError):
-    """One attempt of a step took longer than its ``timeout``; see ``step`` and ``seconds``."""
+    """One attempt of a step took longer than its ``timeout``, or was silent for longer than its
+    ``heartbeat_timeout``; see ``step``, ``seconds`` and ``what``.
+    """
 
-    def __init__(self, step: str, seconds: float) -> None:
-        super().__init__(f"step {step!r} did not finish within {seconds:g} s")
-        self.step, self.seconds = step, seconds
+    def __init__(self, step: str, seconds: float, *, what: str = "end") -> None:
+        lacking = "sent no heartbeat for" if what == "heartbeat" else "did not finish within"
+        super().__init__(f"step {step!r} {lacking} {seconds:g} s")
+        self.step, self.seconds, self.what = step, seconds, what
 
 
 class WaitTimeout(ToolkitError, TimeoutError):
@@ -59,6 +62,25 @@ class WaitTimeout(ToolkitError, TimeoutError):
     def __init__(self, key: str) -> None:
         super().__init__(f"no event {key!r} came within the limit of the wait")
         self.key = key
+
+
+class TimeLimitReached(ToolkitError, TimeoutError):
+    """What ``timeout`` or ``poll_until`` stood around did not end within its limit; see ``seconds``."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"this part of the run did not end within {seconds:g} s")
+        self.seconds = seconds
+
+
+class CompensationFailed(ToolkitError):
+    """Undoing failed in part; see ``failed``: the names of the steps that could not undo, each with its error."""
+
+    def __init__(self, failed: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(failed)} step(s) could not undo what was done: {'; '.join(failed)}; what they stand for has to be "
+            "set right by hand"
+        )
+        self.failed = list(failed)
 
 
 class TaskExpired(WaitTimeout):
@@ -85,7 +107,7 @@ class RunFailed(ToolkitError):
 
     def __init__(self, run_id: str, *, state: str, error_type: str = "", error_message: str = "") -> None:
         reason = f": {error_type}: {error_message}" if error_type else ""
-        super().__init__(f"run {run_id!r} ended as {state!r}{reason}")
+        super().__init__(f"run {run_id!r} ended as {str(state)!r}{reason}")
         self.run_id, self.state = run_id, state
         self.error_type, self.error_message = error_type, error_message
 
@@ -223,7 +245,7 @@ class RunStateError(Conflict):
 
     def __init__(self, run_id: str, *, state: str, wanted: str) -> None:
         super().__init__(
-            f"run {run_id!r} is {state!r} and cannot become {wanted!r}", run_id=run_id, state=state, wanted=wanted
+            f"run {run_id!r} is {str(state)!r} and cannot become {str(wanted)!r}", run_id=run_id, state=state, wanted=wanted
         )
         self.run_id, self.state, self.wanted = run_id, state, wanted
 
@@ -307,6 +329,14 @@ class StorageError(ToolkitError):
     """The database or a file storage does not do what it must."""
 
 
+class FileNotStored(StorageError):
+    """A storage did not take a file; see ``filename``. The cause says why."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(f"the file {filename!r} could not be stored, and nothing of it is kept; send it again later")
+        self.filename, self.details = filename, {"filename": filename}
+
+
 class SchemaOutdated(StorageError):
     """The tables are of another revision than the code; see ``found``, ``needed`` and ``whose`` (tables)."""
 
@@ -343,7 +373,7 @@ class RuleOutputInvalid(RuleEvaluationError):
 
 
 class RuleVersionRefused(RuleEvaluationError, Conflict):
-    """An override was made for other input and output models than the rule has today; it is not run."""
+    """An override is not run: it was made for other models than the rule has today, or has what is not allowed here."""
 
     def __init__(self, rule: str, reason: str, *, node: str = "") -> None:
         super().__init__(rule, reason, node=node)

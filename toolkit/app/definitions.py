@@ -93,7 +93,7 @@ class Definitions:
             raise DefinitionError(
                 f"found {definition!r} where a {kind} was expected (an instance of {expected.__qualname__}){hint}"
             )
-        _keep(place, kind, definition.name, definition)
+        _keep(place, kind, getattr(definition, "key", definition.name), definition)  # a workflow's holds its version
         self._follow(definition)
 
     def _follow(self, definition: Any) -> None:
@@ -107,12 +107,13 @@ class Definitions:
                     if id(found) in seen:
                         continue
                     seen.add(id(found))
+                    found = getattr(found, "workflow", found)  # noqa: PLW2901 - a workflow with options is that workflow
                     waiting.append(found)
                     self._keep_found(kinds, found)
 
     def _keep_found(self, kinds: _Kinds, found: Any) -> None:
         if isinstance(found, kinds.workflow):
-            _keep(self.workflows, "workflow", found.name, found)
+            _keep(self.workflows, "workflow", found.key, found)  # versions of one workflow stand side by side
         elif isinstance(found, kinds.agent):
             _keep(self.agents, "agent", found.name, found)
         elif isinstance(found, kinds.rule):
@@ -129,10 +130,10 @@ class _Kinds:
         from toolkit.agents import Agent
         from toolkit.human import Human
         from toolkit.rules import Rule
-        from toolkit.workflows import Step, Workflow
+        from toolkit.workflows import ConfiguredWorkflow, Step, Workflow
 
         self.workflow, self.agent, self.rule, self.human = Workflow, Agent, Rule, Human
-        self.all: tuple[type[Any], ...] = (Workflow, Step, Agent, Rule, Human)
+        self.all: tuple[type[Any], ...] = (Workflow, ConfiguredWorkflow, Step, Agent, Rule, Human)
 
 
 def _functions_of(definition: Any) -> Iterator[Callable[..., Any]]:
@@ -140,6 +141,8 @@ def _functions_of(definition: Any) -> Iterator[Callable[..., Any]]:
     function = getattr(definition, "__wrapped__", None)
     if callable(function):
         yield function
+    if (clean_up := getattr(definition, "on_cancel", None)) is not None:
+        yield lambda: clean_up
     for tool in getattr(definition, "tools", ()):
         yield getattr(tool, "function", tool)
 

@@ -13,12 +13,13 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Script, adapt
+from toolkit.storage.statements import ROWS_AT_ONCE, Query, Request, Row, Script, adapt
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -111,11 +112,17 @@ def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
     """Execute one request of a script."""
     if isinstance(request, Query):
         return connection.execute(request.statement.sqlite, adapt(request.parameters)).fetchall()
-    rows = [adapt(row) for row in request.rows]
-    if not request.is_returning:
-        connection.executemany(request.statement.sqlite, rows)
-        return []
-    return [found for row in rows for found in connection.execute(request.statement.sqlite, row)]
+    statement, rows = request.statement, [adapt(row) for row in request.rows]
+    returned: list[Row] = []
+    at = 0
+    if statement.sqlite_many is not None:
+        while len(rows) - at >= ROWS_AT_ONCE:
+            values = list(chain.from_iterable(rows[at : at + ROWS_AT_ONCE]))
+            returned += connection.execute(statement.sqlite_many, values)
+            at += ROWS_AT_ONCE
+    for row in rows[at:]:
+        returned += connection.execute(statement.sqlite, row)
+    return returned
 
 
 def _as_storage_error(error: BaseException) -> BaseException:

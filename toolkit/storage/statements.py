@@ -8,6 +8,7 @@ does not.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,18 +17,24 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
+# How many rows SQLite gets in one statement. Beginning and ending a statement costs more than a row does: 5.3 instead
+# of 8.2 microseconds for a checkpoint, 10 instead of 23 for the state of a run; beyond 25 rows nothing is gained.
+ROWS_AT_ONCE = 25
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement under one name, as each dialect wants it.
 
     Parameters are positional: ``?1`` on SQLite, ``$1`` on PostgreSQL. A list is a JSON array on SQLite (read it with
-    ``json_each``) and an array on PostgreSQL.
+    ``json_each``) and an array on PostgreSQL. ``sqlite_many`` does the same for :data:`ROWS_AT_ONCE` rows, whose values
+    follow one another.
     """
 
     name: str
     sqlite: str
     postgresql: str
+    sqlite_many: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Query:
 class Rows:
     """Execute ``statement`` for every row of ``rows``; the reply is the returned rows, if it returns any.
 
-    SQLite executes it row by row. PostgreSQL gets one array a column and takes them apart with ``unnest``.
+    SQLite executes it a few rows at a time. PostgreSQL gets one array a column and takes them apart with ``unnest``.
     """
 
     statement: Statement
@@ -62,11 +69,12 @@ def both(name: str, sql: str) -> Statement:
 def insert(table: str, columns: Mapping[str, str], *, on_conflict: str = "") -> Statement:
     """Insert many rows into ``table``; ``columns`` maps each column, in order, to its PostgreSQL type."""
     names = ", ".join(columns)
-    marks = ", ".join("?" for _ in columns)
     arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(columns.values(), 1))
+    one, many = (f"INSERT INTO {table} ({names}) VALUES {_marks(columns, n)} {on_conflict}" for n in (1, ROWS_AT_ONCE))  # noqa: S608 - names are our own
     return Statement(
         f"insert {table}",
-        sqlite=f"INSERT INTO {table} ({names}) VALUES ({marks}) {on_conflict}",  # noqa: S608 - names are our own
+        sqlite=one,
+        sqlite_many=many,
         postgresql=f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {on_conflict}",  # noqa: S608
     )
 
@@ -77,18 +85,31 @@ def update(
     """Update many rows of ``table`` from rows of values.
 
     ``columns`` names the values of a row and their PostgreSQL types; ``assign`` and ``where`` refer to a value as
-    ``v.name`` and to the table as ``t``. SQLite gets the values of one row bound by name position.
+    ``v.name`` and to the table as ``t``.
     """
     names = ", ".join(columns)
     arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(columns.values(), 1))
-    bound = ", ".join(f"?{at} AS {column}" for at, column in enumerate(columns, 1))
+    positions = {column: at for at, column in enumerate(columns, 1)}
     tail = f" RETURNING {returning}" if returning else ""
     bare = tail.replace("t.", "")  # SQLite returns columns of the table alone and takes no alias for it there
+
+    def bound(text: str) -> str:
+        return re.sub(r"\bv\.(\w+)", lambda found: f"?{positions[found[1]]}", text)
+
+    values = ", ".join(f"column{at} AS {column}" for column, at in positions.items())
+    rows = f"(SELECT {values} FROM (VALUES {_marks(columns, ROWS_AT_ONCE)}))"  # noqa: S608
     return Statement(
         name or f"update {table}",
-        sqlite=f"UPDATE {table} AS t SET {assign} FROM (SELECT {bound}) AS v WHERE {where}{bare}",  # noqa: S608
+        sqlite=f"UPDATE {table} AS t SET {bound(assign)} WHERE {bound(where)}{bare}",  # noqa: S608
+        sqlite_many=f"UPDATE {table} AS t SET {assign} FROM {rows} AS v WHERE {where}{bare}",  # noqa: S608
         postgresql=f"UPDATE {table} AS t SET {assign} FROM unnest({arrays}) AS v({names}) WHERE {where}{tail}",  # noqa: S608
     )
+
+
+def _marks(columns: Mapping[str, str], rows: int) -> str:
+    """Parameter marks for the values of ``rows`` rows."""
+    row = f"({', '.join('?' * len(columns))})"
+    return ", ".join([row] * rows)
 
 
 _PLAIN = frozenset({str, int, float, bytes, bool, type(None)})
@@ -102,12 +123,25 @@ def adapt(values: Sequence[Any]) -> list[Any]:
 def _adapted(value: Any) -> Any:
     if isinstance(value, datetime):
         return moment_text(value)
+    if isinstance(value, str):
+        return str(value)  # an enum's: sqlite3 looks for adapters of any class that is not quite ``str``, each time
     return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def moment_text(moment: datetime) -> str:
     """A moment as SQLite keeps it: ISO text of one width, in UTC, so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # What isoformat(timespec="microseconds") gives, in half its time: two of these are in every checkpoint.
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%06d+00:00" % (  # noqa: UP031 - an f-string takes three times as long
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond,
+    )
 
 
 def read_moment(value: Any) -> datetime | None:

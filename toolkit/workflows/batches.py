@@ -11,17 +11,21 @@ is put off: its operations come back :data:`~toolkit.storage.Deferred.DEFERRED` 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from toolkit.errors import RunFailed, WaitTimeout
+from toolkit.errors import NotFound, RunFailed, WaitTimeout
 from toolkit.storage import Deferred, Query, Rows, Script, read_moment
 from toolkit.workflows import statements as sql
-from toolkit.workflows.failures import record_error
+from toolkit.workflows.attributes import SET_ATTRIBUTES
+from toolkit.workflows.failures import record_error, summary_of
 from toolkit.workflows.operations import (
+    RUN_ENDED,
     AttachedRows,
     Cancelled,
     CancelRun,
@@ -31,6 +35,7 @@ from toolkit.workflows.operations import (
     DeliverEvents,
     Effects,
     EmitEvent,
+    Emitted,
     EndedRun,
     ExpireWaits,
     Fate,
@@ -38,6 +43,7 @@ from toolkit.workflows.operations import (
     FinishRun,
     NewEvent,
     NewRun,
+    NoteProgress,
     OpenWait,
     Operation,
     ParkUnknown,
@@ -54,12 +60,14 @@ from toolkit.workflows.operations import (
     WaitRecord,
 )
 from toolkit.workflows.rows import to_claimed, to_wait, wait_values
-from toolkit.workflows.states import RunState, StepKind, StepState, WaitState
+from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepKind, StepState, WaitState
 
 # Ends the wait of a kind in the kind's own tables: rows of (reference, wait state, moment) -> what to write.
 Closer = Callable[[Sequence[tuple[str, str, datetime]]], Sequence[AttachedRows]]
 
 HEAD_START = timedelta(milliseconds=200)
+
+_OF_ONE_RUN = RecordStep | OpenWait | CloseWaits | ExpireWaits | Suspend | NoteProgress | FinishRun
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class _Run:
 
     id: str
     workflow: str
+    version: str | None
     state: RunState
     epoch: int
     worker_id: str | None
@@ -79,6 +88,11 @@ class _Run:
     parent_wait: str | None
     is_cancel_requested: bool
     is_paused: bool
+    close_policy: str | None = None
+    cancel_mode: str | None = None
+    on_cancel: str | None = None
+    continued_as: str | None = None
+    is_watched: bool = False
     is_changed: bool = False
     is_delivered: bool = False
     started_at: datetime | None = None
@@ -114,7 +128,9 @@ def commit(
     yield from batch.end_waits()
     yield from batch.finish()
     yield from batch.cancel()
+    yield from batch.clean_up()
     batch.suspend()  # after whatever may have given the run something to do, or ended it
+    batch.note_progress()
     batch.release()
     yield from batch.take_over()
     yield from batch.claim()
@@ -145,6 +161,11 @@ class _Batch:
         self.cursors: dict[str, int] = {}
         self.attached: list[AttachedRows] = []
         self.closed: list[tuple[WaitRecord, WaitState]] = []
+        self.cancelled: list[_Run] = []  # that have a clean-up of their own
+        self.watched: dict[str, bool] = {}  # new runs whose end somebody awaits
+        self.retargeted: list[tuple[str, str]] = []
+        self.progress: dict[str, str] = {}
+        self.endings: list[tuple[str, str]] = []  # of watched runs: (key, what became of the run)
 
     @property
     def now(self) -> datetime:
@@ -217,14 +238,20 @@ class _Batch:
         for at, operation in enumerate(self.operations):
             if self.outcomes[at] is not None:
                 continue
-            if isinstance(operation, RecordStep | OpenWait | CloseWaits | ExpireWaits | Suspend | FinishRun):
+            if isinstance(operation, _OF_ONE_RUN):
                 ids.add(operation.run_id)
             if isinstance(operation, FinishRun | CloseWaits):
                 ids.update(operation.child_ids)
             if isinstance(operation, FinishRun) and operation.parent_id is not None:
                 ids.add(operation.parent_id)
+            if isinstance(operation, OpenWait) and operation.watched is not None:
+                ids.add(operation.watched)
             if isinstance(operation, ReleaseRuns):
                 ids.update(run_id for run_id, _ in operation.runs)
+            event = operation.event if isinstance(operation, RecordStep | EmitEvent) else None
+            if event is not None and event.run_id is not None:
+                ids.add(event.run_id)  # it may have gone on as another
+        ids.update(event[2] for event in self.left if event[2] is not None)
         event_keys = sorted(key.removeprefix("event:") for key in self.held if key.startswith("event:"))
         if event_keys:
             ids.update(id_ for (id_,) in (yield Query(sql.WAITING_RUNS, [event_keys])))
@@ -247,6 +274,7 @@ class _Batch:
         self.runs[row[0]] = _Run(
             id=row[0],
             workflow=row[1],
+            version=row[2],
             state=RunState(row[3]),
             epoch=row[4],
             worker_id=row[5],
@@ -258,6 +286,11 @@ class _Batch:
             parent_wait=row[11],
             is_cancel_requested=row[12] is not None,
             is_paused=row[13] is not None,
+            close_policy=row[14],
+            cancel_mode=row[15],
+            on_cancel=row[16],
+            continued_as=row[17],
+            is_watched=bool(row[18]),
         )
 
     def _defer_locked_elsewhere(self, existing: set[str]) -> None:
@@ -266,8 +299,12 @@ class _Batch:
             if self.outcomes[at] is not None:
                 continue
             needed: list[str | None] = []
-            if isinstance(operation, RecordStep | OpenWait | CloseWaits | ExpireWaits | Suspend | FinishRun):
+            if isinstance(operation, _OF_ONE_RUN):
                 needed.append(operation.run_id)
+            if isinstance(operation, OpenWait):
+                needed.append(operation.watched)
+            if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
+                needed.append(operation.event.run_id)
             if isinstance(operation, FinishRun):
                 needed.append(operation.parent_id)
             if isinstance(operation, FinishRun | CloseWaits):
@@ -319,7 +356,7 @@ class _Batch:
             owner = self._fenced(operation.run_id, operation.epoch)
             if owner is None:
                 self.outcomes[at] = Recorded(Fate.LOST)
-            elif owner.is_cancel_requested:
+            elif owner.is_cancel_requested and not operation.is_shielded:
                 self.outcomes[at] = Recorded(Fate.CANCELLED, is_cancel_requested=True)
             else:
                 started = self._begin(operation.run, found)
@@ -332,6 +369,8 @@ class _Batch:
             if key in found:
                 return Started(found[key][0], is_new=False, input_digest=found[key][1])
             found[key] = (run.id, run.input_digest)
+        if run.attributes:
+            self.attached.append(AttachedRows(SET_ATTRIBUTES, [(run.id, *row) for row in run.attributes]))
         due_at = run.due_at or self.now
         if due_at > self.now or run.priority or self.room <= 0:
             self.new_runs.append((run, RunState.PENDING, 0, None, due_at))
@@ -363,13 +402,17 @@ class _Batch:
             if run is None:
                 self.outcomes[at] = Recorded(Fate.LOST)
                 continue
-            if run.is_cancel_requested and operation.event is not None:
+            begins_something = operation.event is not None or operation.cancel_mode is not None
+            if run.is_cancel_requested and begins_something and not operation.is_shielded:
                 self.outcomes[at] = Recorded(Fate.CANCELLED, is_cancel_requested=True)
                 continue
+            if operation.cancel_mode is not None:
+                run.cancel_mode, run.is_changed = operation.cancel_mode, True
             if run.losses and operation.step.state is not StepState.RUNNING:
                 run.losses, run.is_changed = 0, True  # a checkpoint is progress
             # A step that was in flight when the cancel came is recorded: it has happened.
             self.new_steps.append(operation.step)
+            self.attached.extend(operation.attached)
             self.outcomes[at] = Recorded(Fate.KEPT, is_cancel_requested=run.is_cancel_requested)
 
     def open_waits(self) -> Script[None]:
@@ -379,18 +422,48 @@ class _Batch:
             if run is None:
                 self.outcomes[at] = WaitOpened(Fate.LOST)
                 continue
-            if run.is_cancel_requested:
+            if run.is_cancel_requested and not operation.is_shielded:
                 self.outcomes[at] = WaitOpened(Fate.CANCELLED)
                 continue
-            wait = replace(operation.wait, created_at=self.now)
+            wait = replace(operation.wait, created_at=max(self.now, operation.wait.created_at or self.now))
             if wait.kind == StepKind.WAIT:
                 cursor = delivered.get((wait.run_id, str(wait.event_key)), 0)
+                cursor = max(cursor, (yield from self._number_before(operation)))
                 wait = replace(wait, after_seq=max(wait.after_seq, cursor))
             self.fresh_waits[wait.id] = wait
             self.attached.extend(operation.attached)
             if operation.child is not None:
                 self._begin(operation.child, {})
             self.outcomes[at] = WaitOpened(Fate.KEPT, wait=wait)
+            if operation.watched is not None:
+                yield from self._watch(run, wait, operation.watched)
+
+    def _number_before(self, operation: OpenWait) -> Script[int]:
+        """The number up to which a wait leaves out events that exist already."""
+        key = operation.wait.event_key
+        if operation.is_from_now:
+            rows = yield Query(sql.LAST_NUMBERS, [[key]])
+            return int(rows[0][1]) if rows else 0
+        if operation.since is not None:
+            return int((yield Query(sql.NUMBER_BEFORE, [key, operation.since]))[0][0])
+        return 0
+
+    def _watch(self, run: _Run, wait: WaitRecord, watched: str) -> Script[None]:
+        """See that the wait hears of the end of another run, or has its end now."""
+        target = self.runs.get(watched)
+        begun = next((new for new, *_ in self.new_runs if new.id == watched), None)
+        if begun is not None:
+            self.watched[watched] = True
+        elif target is None:
+            yield from self._end_wait(wait, WaitState.DELIVERED)
+            self._deliver(run, wait, StepState.FAILED, error=record_error(NotFound("run", watched)))
+        elif target.state.is_final:
+            ((_, state, result, error, continued_as),) = yield Query(sql.RUN_STATES, [[watched]])
+            yield from self._end_wait(wait, WaitState.DELIVERED)
+            ending = ending_of(state, result=result, error=error, continued_as=continued_as)
+            self._deliver(run, wait, StepState.SUCCEEDED, result=ending)
+        elif not target.is_watched:
+            target.is_watched = target.is_changed = True
 
     def _delivered_numbers(self) -> Script[dict[tuple[str, str], int]]:
         """The cursors of runs that are about to wait, from the journal: their own may be a delivery behind."""
@@ -403,17 +476,24 @@ class _Batch:
 
     def deliver_events(self) -> Script[None]:
         """Number what is new, then give each run that waits the lowest number above its cursor."""
-        fresh = [o.event for _, o in self.by_type.get(EmitEvent, ()) if f"event:{o.event.key}" in self.held]
+        fresh = [
+            o.event
+            for at, o in self.by_type.get(EmitEvent, ())
+            if self.outcomes[at] is None and f"event:{o.event.key}" in self.held
+        ]
         fresh += [
             o.event
             for at, o in self.by_type.get(RecordStep, ())
             if o.event is not None and isinstance(self.outcomes[at], Recorded) and self.outcomes[at].fate is Fate.KEPT
         ]
+        repeated = yield from self._find_repeated(fresh)
+        fresh = [event for event in fresh if event.id not in repeated]
         looked = sorted({w.event_key for w in self.fresh_waits.values() if w.event_key is not None})
         looked += sorted({k for _, o in self._each(DeliverEvents) for k in o.keys} - set(looked))
         touched = sorted({event.key for event in fresh} | {event[1] for event in self.left} | set(looked))
-        for at, _ in self._each(EmitEvent):
-            self.outcomes[at] = True
+        for at, emit in self._each(EmitEvent):
+            id_ = emit.event.id
+            self.outcomes[at] = Emitted(is_new=id_ not in repeated, is_same=repeated.get(id_, True))
         for at, _ in self._each(DeliverEvents):
             self.outcomes[at] = len(self.left)
         if not touched:
@@ -437,11 +517,33 @@ class _Batch:
             for seq, run_id, payload in [*old.get(key, []), *news.get(key, [])]:
                 yield from self._offer(of_key, seq=seq, target=run_id, payload=payload)
 
+    def _find_repeated(self, fresh: list[NewEvent]) -> Script[dict[str, bool]]:
+        """The ids of events whose idempotency key has been used for their event key; and whether the payload is equal.
+
+        The event keys are locked, so nobody else emits one of them now.
+        """
+        keyed = [(event.key, event.idempotency_key) for event in fresh if event.idempotency_key is not None]
+        if not keyed:
+            return {}
+        rows = yield Rows(sql.FIND_KEYED_EVENTS, sorted(set(keyed)), is_returning=True)
+        known = {(key, idempotency_key): payload for key, idempotency_key, payload in rows}
+        repeated: dict[str, bool] = {}
+        for event in fresh:
+            place = (event.key, event.idempotency_key)
+            if event.idempotency_key is None:
+                continue
+            if place in known:
+                repeated[event.id] = known[place] == event.payload
+            else:
+                known[place] = event.payload
+        return repeated
+
     def _number(
         self, fresh: list[NewEvent], keys: list[str]
     ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
         if not fresh and not self.left:
             return {}
+        fresh = yield from self._redirect(fresh)
         last: dict[str, int] = dict((yield Query(sql.LAST_NUMBERS, [keys])))
         news: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for id_, key, run_id, wait_id, payload in self.left:
@@ -454,6 +556,17 @@ class _Batch:
             self.new_events.append((event, last[event.key]))
             news[event.key].append((last[event.key], event.run_id, event.payload))
         return news
+
+    def _redirect(self, fresh: list[NewEvent]) -> Script[list[NewEvent]]:
+        """Events for a run that went on as another are for that one."""
+        targets = {event.run_id for event in fresh} | {event[2] for event in self.left}
+        moved = sorted(id_ for id_ in targets if id_ in self.runs and self.runs[id_].continued_as is not None)
+        if not moved:
+            return fresh
+        last: dict[str | None, str] = dict((yield Query(sql.CONTINUATIONS, [moved])))
+        self.left = [(left[0], left[1], last.get(left[2], left[2]), left[3], left[4]) for left in self.left]
+        self.retargeted += [(run_id, last[run_id]) for run_id in moved]
+        return [replace(event, run_id=last.get(event.run_id, event.run_id)) for event in fresh]
 
     def _offer(self, waits: list[WaitRecord], *, seq: int, target: str | None, payload: str | None) -> Script[None]:
         served: set[str] = set()
@@ -471,6 +584,8 @@ class _Batch:
                 yield from self._end_wait(wait, WaitState.CANCELLED)
             elif (yield from self._end_wait(wait, WaitState.DELIVERED)):
                 self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
+                if str(wait.event_key).startswith(RUN_ENDED):
+                    continue  # a run ends once, for everybody who waits for it
                 served.add(wait.run_id)
                 for other in waits:  # one event goes to one wait of a run
                     if other.run_id == wait.run_id and other.id != wait.id:
@@ -563,7 +678,7 @@ class _Batch:
             kind=wait.kind,
             state=state,
             started_at=wait.created_at or self.now,
-            ended_at=self.now,
+            ended_at=max(self.now, wait.created_at or self.now),
             arguments=wait.arguments,
             result=result,
             error=error,
@@ -607,7 +722,7 @@ class _Batch:
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
                 self.outcomes[at] = Suspended(Fate.LOST)
-            elif run.is_cancel_requested:
+            elif run.is_cancel_requested and operation.cancel_mode is not CancelMode.SHIELDED:
                 self.outcomes[at] = Suspended(Fate.KEPT, is_cancel_requested=True)
             elif run.is_delivered:
                 self.outcomes[at] = Suspended(Fate.KEPT)
@@ -617,7 +732,15 @@ class _Batch:
             else:
                 run.state, run.worker_id, run.warm_worker = RunState.SUSPENDED, None, self.worker.id
                 run.due_at, run.is_changed = operation.due_at, True
+                run.cancel_mode = operation.cancel_mode
                 self.outcomes[at] = Suspended(Fate.KEPT, is_suspended=True)
+
+    def note_progress(self) -> None:
+        for at, operation in self._each(NoteProgress):
+            run = self._fenced(operation.run_id, operation.epoch)
+            self.outcomes[at] = Fate.LOST if run is None else Fate.KEPT
+            if run is not None:
+                self.progress[run.id] = operation.progress
 
     def finish(self) -> Script[None]:
         finishing: list[tuple[int, FinishRun, _Run]] = []
@@ -634,6 +757,8 @@ class _Batch:
             state = operation.state
             if run.is_cancel_requested and state is not RunState.PARKED:
                 state = RunState.CANCELLED
+            if operation.continued is not None and state is RunState.SUCCEEDED:
+                self._continue(run, operation)
             self._end_run(run, state, result=operation.result, error=operation.error)
             self.outcomes[at] = Finished(Fate.KEPT, state)
             if state is not RunState.PARKED:
@@ -644,6 +769,15 @@ class _Batch:
         ended = [run for _, _, run in finishing if run.state.is_final]
         yield from self._tell_parents(ended)
 
+    def _continue(self, run: _Run, operation: FinishRun) -> None:
+        """Another run goes on in place of this one: it has its parent, its watchers' eyes and its events."""
+        successor = operation.continued
+        assert successor is not None
+        self._begin(successor, {})
+        self.new_steps += operation.cursors
+        self.retargeted.append((run.id, successor.id))
+        run.continued_as = successor.id
+
     def _end_run(self, run: _Run, state: RunState, *, result: str | None = None, error: str | None = None) -> None:
         if state is RunState.CANCELLED:
             result = None
@@ -651,9 +785,16 @@ class _Batch:
         run.result, run.error, run.is_changed = result, error, True
         if state.is_final:
             run.finished_at = self.now
-        self.effects.ended.append(EndedRun(run.id, state, result, error))
+            if run.is_watched:
+                ending = ending_of(state, result=result, error=error, continued_as=run.continued_as)
+                self.endings.append((f"{RUN_ENDED}{run.id}", ending))
+        if state is RunState.CANCELLED and run.on_cancel is not None:
+            self.cancelled.append(run)
+        self.effects.ended.append(EndedRun(run.id, state, result, error, run.continued_as))
 
     def _tell_parents(self, ended: Sequence[_Run]) -> Script[None]:
+        # What went on as another run has not ended for its parent.
+        ended = [run for run in ended if run.continued_as is None]
         children = [run for run in ended if run.parent_id is not None and run.parent_wait is not None]
         if not children:
             return
@@ -687,16 +828,19 @@ class _Batch:
                 self.outcomes[at] = Cancelled(None)
                 continue
             if target.state.is_final:
-                self.outcomes[at] = Cancelled(target.state, was_final=True)
+                self.outcomes[at] = Cancelled(target.state, was_final=True, continued_as=target.continued_as)
                 continue
             yield from self._cancel_family(operation.run_id, reason=operation.reason, by=operation.by)
             self.outcomes[at] = Cancelled(target.state)
 
     def _cancel_children(self, child_ids: Sequence[str], *, reason: str) -> Script[None]:
         for child in child_ids:
-            yield from self._cancel_family(child, reason=reason, by=None)
+            if child not in self.runs or self.runs[child].close_policy != ClosePolicy.ABANDON:
+                yield from self._cancel_family(child, reason=reason, by=None, is_child=True)
 
-    def _cancel_family(self, root: str, *, reason: str | None, by: str | None) -> Script[None]:
+    def _cancel_family(
+        self, root: str, *, reason: str | None, by: str | None, is_child: bool = False
+    ) -> Script[None]:
         ended = []
         for member in self.families.get(root, [root]):
             run = self.runs.get(member)
@@ -711,11 +855,44 @@ class _Batch:
                     run.due_at = self.now  # its owner looks at runs of its own that are due
                     self.effects.must_notify = True
                 continue
+            if self._must_unwind(run, is_child=is_child or member != root):
+                continue
             run.epoch += 1  # whoever holds a copy of it cannot write any more
             self._end_run(run, RunState.CANCELLED)
             ended.append(run)
         yield from self._close_waits_of([run.id for run in ended])
         yield from self._tell_parents(ended)
+
+    def _must_unwind(self, run: _Run, *, is_child: bool) -> bool:
+        """Whether the run's own code has something to do before it ends; if so, see that it does it."""
+        if run.state is RunState.PARKED or run.epoch == 0:
+            return False
+        is_shielded = run.cancel_mode == CancelMode.SHIELDED and run.state is RunState.SUSPENDED
+        is_requested = is_child and run.close_policy == ClosePolicy.REQUEST
+        if is_shielded:
+            return True  # it goes on when its wait ends, and unwinds when it leaves the section
+        if run.cancel_mode is None and not is_requested:
+            return False
+        run.due_at = self.now
+        self.effects.has_due_runs = self.effects.must_notify = True
+        return True
+
+    def clean_up(self) -> Script[None]:
+        """Start the clean-up of each run that was cancelled, in the same transaction."""
+        if not self.cancelled:
+            return
+        asked = {run.id: run.cancel for run in self.cancelled}
+        workflows = {run.id: str(run.on_cancel) for run in self.cancelled}
+        for id_, workflow, input_, reason, by in (yield Query(sql.CANCELLED_RUNS, [sorted(asked)])):
+            if (fresh := asked[id_]) is not None:
+                _, reason, by = fresh
+            told = {"run_id": id_, "workflow": workflow, "reason": reason, "cancelled_by": by}
+            text = json.dumps({"cancelled": {**told, "arguments": json.loads(input_)}})
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            name, _, version = workflows[id_].partition(" ")
+            run = NewRun(self.worker.new_id(), name, text, digest, version=version or None, started_by=by)
+            self.new_runs.append((run, RunState.PENDING, 0, None, self.now))  # this process may not know its code
+            self.effects.has_due_runs = self.effects.must_notify = True
 
     def release(self) -> None:
         for at, operation in self._each(ReleaseRuns):
@@ -741,8 +918,8 @@ class _Batch:
             for row in (yield Query(sql.RUNS_OF_DEAD, [list(operation.dead_workers), oldest])):
                 if row[0] in self.runs:
                     continue
-                self._hold(row[:14])
-                run, made_progress = self.runs[row[0]], bool(row[14])
+                self._hold(row[:-1])
+                run, made_progress = self.runs[row[0]], bool(row[-1])
                 run.losses = 1 if made_progress else run.losses + 1
                 run.total_losses += 1
                 run.epoch += 1  # the worker may only be slow: from here on it cannot write
@@ -808,13 +985,23 @@ class _Batch:
         if self.fresh_waits:
             yield Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()])
         if self.new_events:
-            rows = [(e.id, e.key, seq, e.run_id, None, e.payload, self.now) for e, seq in self.new_events]
+            rows = [
+                (e.id, e.key, seq, e.run_id, None, e.payload, e.idempotency_key, self.now) for e, seq in self.new_events
+            ]
             yield Rows(sql.INSERT_EVENTS, rows)
         if self.numbered:
             yield Rows(sql.NUMBER_EVENTS, self.numbered)
+        if self.retargeted:
+            yield Rows(sql.RETARGET_EVENTS, self.retargeted)
+        if self.endings:
+            left = [(self.worker.new_id(), key, None, None, None, ending, None, self.now) for key, ending in self.endings]
+            yield Rows(sql.INSERT_EVENTS, left)  # numbered and delivered by the next batch, which locks who waits
+            self.effects.unmatched.update(key for key, _ in self.endings)
         moved = [(id_, seq) for id_, seq in self.cursors.items() if id_ not in self._ended_ids()]
         if moved:
             yield Rows(sql.MOVE_CURSORS, moved)
+        if self.progress:
+            yield Rows(sql.SHOW_PROGRESS, sorted(self.progress.items()))
         changed = [self._run_values(run) for run in sorted(self.runs.values(), key=lambda r: r.id) if run.is_changed]
         if changed:
             yield Rows(sql.UPDATE_RUNS, changed)
@@ -865,6 +1052,11 @@ class _Batch:
             run.started_by,
             self.now,
             self.now if state is RunState.RUNNING else None,
+            run.deadline_at,
+            run.close_policy,
+            run.on_cancel,
+            run.continued_from,
+            self.watched.get(run.id),
         )
 
     def _run_values(self, run: _Run) -> Sequence[Any]:
@@ -885,11 +1077,20 @@ class _Batch:
             by,
             run.result,
             run.error,
+            run.cancel_mode,
+            run.continued_as,
+            run.is_watched,
+            summary_of(run.error) if run.error is not None else None,
         )
 
 
 def _with_result(step: StepRecord, result: str, epoch: int) -> StepRecord:
     return step._replace(result=result, epoch=epoch)
+
+
+def ending_of(state: str, *, result: str | None, error: str | None, continued_as: str | None) -> str:
+    """What became of a run, as the JSON text that those who wait for it are told."""
+    return json.dumps({"state": state, "result": result, "error": error, "continued_as": continued_as})
 
 
 def _child_error(child: _Run) -> str:
@@ -907,5 +1108,9 @@ def _poison_error(run: _Run) -> str:
 
 def _unknown_error(run: _Run) -> str:
     return record_error(
-        LookupError(f"no worker knows the workflow {run.workflow!r}; register it, then release this run or cancel it")
+        LookupError(
+            f"no worker has {'version ' + repr(run.version) + ' of ' if run.version is not None else ''}the workflow "
+            f"{run.workflow!r}, with which this run began; register it (beside a newer one, if there is one), then "
+            "release this run, or cancel it"
+        )
     )

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from toolkit.errors import SerializationError, StepTimeout, WrongContext
 from toolkit.serialization import Codec
@@ -23,6 +23,7 @@ from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import Scope, StepContext, current_scope, entered
 from toolkit.workflows.states import StepKind, StepState
+from toolkit.workflows.upcasters import decode_recorded
 from toolkit.workflows.waits import sleep_on_record
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 # A longer pause between two attempts is a timer on record, and the run may leave memory meanwhile.
 LONGEST_PAUSE = 5.0
 _LEASE_LOOK = 0.05
+_HEARTBEAT, _FAILED_ATTEMPTS = "heartbeat", "failed_attempts"  # in the details of a step
+_LONGEST_ERROR, _MOST_ERRORS = 1000, 20
 LARGEST_PAYLOAD = 50_000_000
 
 
@@ -46,6 +49,7 @@ async def run_step(
     display_name: str | None = None,
     max_retries: int = 0,
     timeout: float | None = None,
+    heartbeat_timeout: float | None = None,
     retry: RetryPolicy | None = None,
     adopt: Callable[[dict[str, Any]], None] | None = None,
     reencode: Callable[[str], str] | None = None,
@@ -71,13 +75,16 @@ async def run_step(
     execution = scope.execution
     recorded = execution.journal.get(path)
     if recorded is not None and (recorded.state is StepState.SUCCEEDED or scope.step is None):
-        if recorded.kind != kind or not _same_arguments(recorded.arguments, arguments, reencode):
+        is_same = _same_arguments(recorded.arguments, arguments, reencode) or execution.is_given(recorded)
+        if recorded.kind != kind or not is_same:
             raise execution.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
         if adopt is not None:
             adopt(details_of(recorded))
         if recorded.state is StepState.FAILED:
             raise revive_error(recorded.error or "{}")
-        return result.decode(recorded.result or "null")
+        return cast("T", decode_recorded(result, recorded.result, what=f"the result of the step at {path}"))
+    if path in execution.waits:  # a wait is open where the code has a step now
+        raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     call = _Call(
         scope=scope,
         path=path,
@@ -86,6 +93,7 @@ async def run_step(
         display_name=display_name,
         arguments=arguments,
         timeout=timeout,
+        heartbeat_timeout=heartbeat_timeout,
         retry=retry or RetryPolicy(max_retries=max_retries),
         can_wait=can_wait,
     )
@@ -160,6 +168,7 @@ class _Call:
         arguments: str | None,
         timeout: float | None,
         retry: RetryPolicy,
+        heartbeat_timeout: float | None = None,
         can_wait: bool = False,
         keeps_failures: bool = True,
     ) -> None:
@@ -167,17 +176,18 @@ class _Call:
         self.execution = scope.execution
         self.path, self.name, self.kind = path, name, kind
         self.display_name, self.arguments = display_name, arguments
-        self.timeout, self.retry = timeout, retry
+        self.timeout, self.heartbeat_timeout, self.retry = timeout, heartbeat_timeout, retry
         self.can_wait, self.keeps_failures = can_wait, keeps_failures
         self.clock = self.execution.engine.runtime.clock
         self.details: dict[str, Any] = {}
         self.errors: list[str] = []
         self.attempt = 1
+        self._on_beat: Callable[[], None] | None = None
 
     async def run(self, body: Body[str]) -> str:
         """The JSON text of the result, durable."""
-        self.scope.check()
-        self.started_at = self.clock.now()
+        await self.scope.begin()
+        self.started_at = self.execution.moment()
         self.execution.in_flight[self.path] = self
         try:
             return await self._attempts(body)
@@ -189,7 +199,15 @@ class _Call:
         await self._skip_recorded_pauses()
         while True:
             await self._await_lease()
-            context = StepContext(self.execution.run.id, self.path, attempt=self.attempt, details=self.details)
+            context = StepContext(
+                self.execution.run.id,
+                self.path,
+                attempt=self.attempt,
+                details=self.details,
+                last_heartbeat=self._last_heartbeat(),
+                on_beat=self._beat,
+                key_run_id=self.execution.run.key_run_id,
+            )
             try:
                 text = await self._attempt(body, context)
             except Exception as error:
@@ -198,7 +216,7 @@ class _Call:
                 pause = self.retry.delay_after(
                     error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
                 )
-                self.errors.append(f"{type(error).__qualname__}: {error}")
+                self._note_error(error)
                 if pause is None:
                     await self._keep_failure(error)
                     raise
@@ -215,7 +233,7 @@ class _Call:
                 )
                 await self._pause(pause)
                 self.attempt += 1
-                self.scope.check()
+                await self.scope.begin()
             except BaseException:
                 if context.session is not None:
                     await context.session.give_up()
@@ -230,7 +248,14 @@ class _Call:
             self.scope.check()
 
     async def _attempt(self, body: Body[str], context: StepContext) -> str:
-        place = Scope(self.execution, self.path, task=asyncio.current_task(), step=context, can_wait=self.can_wait)
+        place = Scope(
+            self.execution,
+            self.path,
+            task=asyncio.current_task(),
+            step=context,
+            can_wait=self.can_wait,
+            is_shielded=self.scope.is_shielded,
+        )
         with entered(place):
             text = await self._within_limits(body, place)
         if len(text) > LARGEST_PAYLOAD:
@@ -259,21 +284,57 @@ class _Call:
         assert task is not None
         before = task.cancelling()
         try:
-            if self.timeout is None:
+            if self.timeout is None and self.heartbeat_timeout is None:
                 return await body()
-            try:
-                async with asyncio.timeout(self.timeout) as limit:
-                    return await body()
-            except TimeoutError:
-                if limit.expired():
-                    raise StepTimeout(self.name, self.timeout) from None
-                raise
+            return await self._timed(body)
         except asyncio.CancelledError:
             if place.is_dead:
                 raise
             if task.cancelling() > before:
                 raise self.execution.foreign_cancellation() from None
             raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
+
+    async def _timed(self, body: Body[str]) -> str:
+        """The attempt, given up when its time is up or when no heartbeat has come for too long."""
+        loop = asyncio.get_running_loop()
+        silence = self.heartbeat_timeout
+        try:
+            async with (
+                asyncio.timeout(self.timeout) as limit,
+                asyncio.timeout(silence) as patience,
+            ):
+                if silence is not None:
+                    self._on_beat = lambda: patience.reschedule(loop.time() + silence)
+                return await body()
+        except TimeoutError:
+            if patience.expired() and silence is not None:
+                raise StepTimeout(self.name, silence, what="heartbeat") from None
+            if limit.expired() and self.timeout is not None:
+                raise StepTimeout(self.name, self.timeout) from None
+            raise
+        finally:
+            self._on_beat = None
+
+    def _beat(self, details: Any) -> None:
+        """The body still makes progress; from a thread as well."""
+        self.details[_HEARTBEAT] = details
+        self.execution.engine.call_in_loop(self._hear)
+
+    def _hear(self) -> None:
+        self.execution.shown.discard(self.path)  # the next look puts on record how far it is
+        if self._on_beat is not None:
+            self._on_beat()
+
+    def _last_heartbeat(self) -> Any:
+        if _HEARTBEAT not in self.details and (seen := self.execution.sightings.get(self.path)) is not None:
+            self.details.update({_HEARTBEAT: details_of(seen).get(_HEARTBEAT)})
+        return self.details.get(_HEARTBEAT)
+
+    def _note_error(self, error: Exception) -> None:
+        """Every attempt's error is kept: with the step's failure, or beside its result if a later attempt succeeds."""
+        self.errors.append(f"{type(error).__qualname__}: {error}")
+        if self.retry.max_retries:
+            self.details[_FAILED_ATTEMPTS] = [line[:_LONGEST_ERROR] for line in self.errors[-_MOST_ERRORS:]]
 
     async def _keep_failure(self, error: Exception) -> None:
         if not self.keeps_failures:
@@ -293,7 +354,7 @@ class _Call:
             kind=self.kind,
             state=state,
             started_at=self.started_at,
-            ended_at=None if state is StepState.RUNNING else self.clock.now(),
+            ended_at=None if state is StepState.RUNNING else self.execution.moment(),
             arguments=self.arguments,
             result=result,
             error=error,

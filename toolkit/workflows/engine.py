@@ -13,18 +13,24 @@ from typing import Any, ParamSpec, TypeVar
 from toolkit.errors import Conflict, DefinitionError, NotFound, RunFailed, RunStateError, StorageError
 from toolkit.serialization import codec_for
 from toolkit.storage import Database, GroupCommit, OutcomeUnknown, Query, Row, Script, StorageUnavailable
+from toolkit.workflows import statements as sql
+from toolkit.workflows.attributes import Attribute
 from toolkit.workflows.batches import Closer, Worker, commit
 from toolkit.workflows.completions import Completions
+from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
-from toolkit.workflows.definitions import RunHandle, Workflow
+from toolkit.workflows.definitions import RunHandle, Workflow, workflow_key
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.operations import (
     Cancelled,
     CancelRun,
+    ClaimedRun,
     DeliverEvents,
     EmitEvent,
+    Emitted,
     Fate,
     NewEvent,
+    NoteProgress,
     Operation,
     ReleaseRuns,
     Started,
@@ -34,9 +40,18 @@ from toolkit.workflows.operations import (
     Suspended,
 )
 from toolkit.workflows.orchestrator import Orchestrator
-from toolkit.workflows.queries import RunDetail, RunSummary, find_run, list_runs, list_steps
+from toolkit.workflows.queries import (
+    RunDetail,
+    RunSummary,
+    count_runs,
+    find_run,
+    list_runs,
+    list_steps,
+    run_states,
+)
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.runtime import Runtime
+from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.states import RunState
 
 P = ParamSpec("P")
@@ -54,7 +69,8 @@ class EngineOptions:
 
     ``concurrency`` limits the runs that are active at once, ``warm_bytes`` the estimated memory of those that wait.
     ``poll_seconds`` is how often a worker looks without being told. ``max_losses`` counts losses in a row without a
-    new checkpoint, ``max_total_losses`` all of a run.
+    new checkpoint, ``max_total_losses`` all of a run. ``replays_finished`` replays each run that ends here at once and
+    logs an error if it would go another way: for development.
     """
 
     lease_seconds: float = 30.0
@@ -66,6 +82,7 @@ class EngineOptions:
     unknown_grace_seconds: float = 600.0
     drain_seconds: float = 2.0
     is_worker: bool = True
+    replays_finished: bool = False
 
 
 class Engine:
@@ -90,10 +107,14 @@ class Engine:
         self.resources: dict[type, object] = {}
         self.closers: dict[str, Closer] = {}
         self._workflows: dict[str, Workflow[Any, Any]] = {}
+        self._versions: dict[str, Workflow[Any, Any]] = {}
         self._completions = Completions(database)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._notes: dict[str, NoteProgress] = {}
         self.residents = Residents(self)
+        self.control = RunControl(self)
         self._orchestrator = Orchestrator(self)
         self._commits: GroupCommit[Operation] = GroupCommit(
             self._commit, clock=self.runtime.clock, spawn=self.runtime.spawn
@@ -105,8 +126,21 @@ class Engine:
 
     @property
     def workflows(self) -> Mapping[str, Workflow[Any, Any]]:
-        """The workflows that this engine can run, by name."""
+        """The workflows that this engine can start, by name: of several versions the one that was registered first."""
         return self._workflows
+
+    @property
+    def workflow_keys(self) -> list[str]:
+        """Every version of every workflow whose runs this engine can advance; see :attr:`Workflow.key`."""
+        return list(self._versions)
+
+    def workflow_of(self, run: ClaimedRun) -> Workflow[Any, Any]:
+        """The code that a run began with."""
+        return self._versions[workflow_key(run.workflow, run.version)]
+
+    def find_workflow(self, name: str, version: str | None) -> Workflow[Any, Any] | None:
+        """One version of a workflow, or ``None`` if this engine does not have it."""
+        return self._versions.get(workflow_key(name, version))
 
     def register(self, workflow: Workflow[Any, Any]) -> None:
         """Let this engine run ``workflow``.
@@ -114,17 +148,20 @@ class Engine:
         Raises:
             DefinitionError: another workflow has its name.
         """
-        known = self._workflows.setdefault(workflow.name, workflow)
+        known = self._versions.setdefault(workflow.key, workflow)
+        self._workflows.setdefault(workflow.name, workflow)
         if known is not workflow:
             raise DefinitionError(
                 f"two workflows are called {workflow.name!r}: {_place(known)} and {_place(workflow)}; give one a name= "
-                "of its own"
+                "or a version= of its own"
             )
+        if workflow.on_cancel is not None:
+            self.register(workflow.on_cancel)
 
     def require(self, workflow: Workflow[Any, Any]) -> None:
         """Refuse a workflow that this engine does not know; its runs would wait for ever."""
-        if self._workflows.get(workflow.name) is not workflow:
-            raise NotFound("registered workflow", workflow.name, known=list(self._workflows))
+        if self._versions.get(workflow.key) is not workflow:
+            raise NotFound("registered workflow", workflow.key, known=list(self._versions))
 
     @property
     def is_open(self) -> bool:
@@ -152,6 +189,7 @@ class Engine:
     async def open(self) -> None:
         """Begin to look for runs that are due. The database must be open."""
         self._is_open = True
+        self._loop = asyncio.get_running_loop()
         self.database.on_foreign_commit = self.poke
         await self._orchestrator.open()
 
@@ -201,6 +239,41 @@ class Engine:
         """Something may be due: look now instead of at the next turn."""
         self._orchestrator.poke()
 
+    def announce(self) -> None:
+        """A caller's transaction has left something for the workers: look now, and let others look."""
+        self.poke()
+        if self.database.dialect == "postgresql" and not self.options.is_worker and self._is_open:
+            self.spawn(self._notify())
+
+    async def _notify(self) -> None:
+        try:
+            await self.run_script(_notification())
+        except StorageError as error:
+            logger.info(
+                "Workers could not be told of new runs; they look by themselves",
+                extra={"event": "engine.not_told", "reason": str(error)},
+            )
+
+    def call_in_loop(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the engine's event loop: at once from there, soon from a thread of a plain step."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(callback)
+        else:
+            callback()
+
+    def note_progress(self, note: NoteProgress) -> None:
+        """Put on record how far a run has come, with the next commit; only the last word counts."""
+        is_waiting = note.run_id in self._notes
+        self._notes[note.run_id] = note
+        if not is_waiting:
+            self.call_in_loop(lambda: self._submit_note(note))
+
+    def _submit_note(self, note: NoteProgress) -> None:
+        self.submit(note)
+
     def note_deadline(self, deadline_at: datetime | None) -> None:
         """See that somebody looks when this limit of a wait passes."""
         self._orchestrator.note_deadline(deadline_at)
@@ -245,8 +318,12 @@ class Engine:
         *,
         idempotency_key: str | None = None,
         started_by: str | None = None,
+        tags: Sequence[str] = (),
+        attributes: Mapping[str, Attribute] | None = None,
     ) -> RunHandle[Any]:
         """Like :meth:`start`, by the workflow's name and with its arguments as a JSON object.
+
+        ``tags`` and ``attributes`` are what the run is found by.
 
         Raises:
             InvalidInput: the arguments do not fit; one entry a field.
@@ -256,7 +333,14 @@ class Engine:
         if workflow is None:
             raise NotFound("workflow", name, known=list(self._workflows))
         arguments = workflow.signature.parse(input)
-        return await self.start_bound(workflow, arguments, idempotency_key=idempotency_key, started_by=started_by)
+        return await self.start_bound(
+            workflow,
+            arguments,
+            idempotency_key=idempotency_key,
+            started_by=started_by,
+            tags=tags,
+            attributes=attributes,
+        )
 
     async def start_bound(self, workflow: Workflow[Any, R], arguments: dict[str, Any], **more: Any) -> RunHandle[R]:
         """Like :meth:`start`, with the arguments bound to their names."""
@@ -273,15 +357,33 @@ class Engine:
         return RunHandle(self, started.run_id, workflow, is_new=started.is_new)
 
     async def emit_event(
-        self, key: str, payload: Any = None, *, run_id: str | None = None, payload_json: str | None = None
-    ) -> None:
+        self,
+        key: str,
+        payload: Any = None,
+        *,
+        run_id: str | None = None,
+        payload_json: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> bool:
         """Emit event ``key`` to every run that waits for it now or later, or to ``run_id`` alone.
 
         ``payload_json`` is the payload as JSON text, for a caller that has it so. When
-        this returns, the event is durable.
+        this returns, the event is durable. With an ``idempotency_key`` it is emitted once, however often it is asked
+        for; returns whether it was this time.
+
+        Raises:
+            Conflict: the idempotency key has emitted this event with another payload.
         """
         text = payload_json if payload_json is not None else codec_for(Any).encode(payload)
-        await self._submit_durably(EmitEvent(NewEvent(self.new_id(), key, text, run_id)))
+        event = NewEvent(self.new_id(), key, text, run_id, idempotency_key)
+        emitted: Emitted = await self._submit_durably(EmitEvent(event))
+        if not emitted.is_same:
+            raise Conflict(
+                f"the idempotency key {idempotency_key!r} has emitted event {key!r} with another payload; use another "
+                "key, or the same payload",
+                idempotency_key=idempotency_key,
+            )
+        return emitted.is_new
 
     async def cancel(self, run_id: str, *, reason: str | None = None, by: str | None = None) -> RunState:
         """Cancel a run and the children that it waits for; returns the state it has now.
@@ -293,6 +395,8 @@ class Engine:
             RunStateError: it has ended already.
         """
         outcome: Cancelled = await self._submit_durably(CancelRun(run_id, reason, by))
+        while outcome.continued_as is not None:
+            outcome = await self._submit_durably(CancelRun(outcome.continued_as, reason, by))
         if outcome.state is None:
             raise NotFound("run", run_id)
         if outcome.was_final:
@@ -311,10 +415,32 @@ class Engine:
     # Looking ------------------------------------------------------------------------------------------------------
 
     async def list_runs(
-        self, *, workflow: str | None = None, state: RunState | None = None, after: str | None = None, limit: int = 50
+        self,
+        where: RunFilter | None = None,
+        *,
+        workflow: str | None = None,
+        state: RunState | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[RunSummary]:
-        """Runs without their payloads, newest first; ``after`` is the id of the last one of the page before."""
-        return await list_runs(self.database.reader, workflow=workflow, state=state, after=after, limit=limit)
+        """Runs without their payloads, newest first; ``after`` is the id of the last one of the page before.
+
+        ``workflow`` and ``state`` stand in for a filter that says no more than these.
+
+        Raises:
+            InvalidInput: the filter cannot be read.
+        """
+        if where is None:
+            where = RunFilter(workflows=[workflow] if workflow else (), states=[state] if state else ())
+        return await list_runs(self.database.reader, where, after=after, limit=limit)
+
+    async def count_runs(self, where: RunFilter) -> int:
+        """How many runs are meant.
+
+        Raises:
+            InvalidInput: the filter cannot be read.
+        """
+        return await count_runs(self.database.reader, where)
 
     async def get_run(self, run_id: str) -> RunDetail:
         """One run with its payloads.
@@ -324,14 +450,17 @@ class Engine:
         """
         return await find_run(self.database.reader, run_id)
 
-    async def list_steps(self, run_id: str) -> list[StepRecord]:
-        """The journal of a run, in the order in which its steps began.
+    async def list_steps(
+        self, run_id: str, *, after: str | None = None, limit: int | None = None
+    ) -> list[StepRecord]:
+        """The journal of a run, in the order in which its steps began; or a page of it, after the step at a path.
 
         Raises:
             NotFound: there is no such run.
         """
-        await find_run(self.database.reader, run_id)
-        return await list_steps(self.database.reader, run_id)
+        if run_id not in await run_states(self.database.reader, [run_id]):
+            raise NotFound("run", run_id)
+        return await list_steps(self.database.reader, run_id, after=after, limit=limit)
 
     async def wait_for_completion(self, run_id: str) -> str:
         """The JSON text of the run's result, once it has ended.
@@ -342,6 +471,8 @@ class Engine:
         """
         is_resident = run_id in self.residents.running or run_id in self.residents.warm
         ended = await self._completions.wait(run_id, is_resident=is_resident)
+        while ended.continued_as is not None:
+            ended = await self._completions.wait(ended.continued_as, is_resident=False)
         if ended.state is RunState.SUCCEEDED:
             return ended.result or "null"
         cause = revive_error(ended.error) if ended.error else None
@@ -393,7 +524,10 @@ class Engine:
     def _refresh(self, operation: Operation) -> Operation:
         """``operation`` as memory has it now: every batch before this one has been applied."""
         if isinstance(operation, Suspend):
-            return replace(operation, due_at=self.residents.running[operation.run_id].next_deadline)
+            execution = self.residents.running[operation.run_id]
+            return replace(operation, due_at=execution.wakes_at, cancel_mode=execution.cancel_mode)
+        if isinstance(operation, NoteProgress):
+            return self._notes.pop(operation.run_id, operation)
         if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
             runs = [*operation.runs, *self.residents.unwanted]
             return replace(operation, runs=[run for run in runs if not self.residents.holds(*run)])
@@ -413,6 +547,10 @@ class Engine:
         if effects.has_due_runs:
             self.poke()
         return outcomes
+
+
+def _notification() -> Script[None]:
+    yield Query(sql.NOTIFY)
 
 
 def _place(workflow: Workflow[Any, Any]) -> str:

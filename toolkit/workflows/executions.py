@@ -7,11 +7,13 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from toolkit.storage import DataRejected
+from toolkit.workflows.differences import describe_mismatch
 from toolkit.workflows.failures import RunCancelled, RunParked
+from toolkit.workflows.journal import Journal
 from toolkit.workflows.operations import (
     ClaimedRun,
     Fate,
@@ -24,7 +26,7 @@ from toolkit.workflows.operations import (
     WaitOpened,
     WaitRecord,
 )
-from toolkit.workflows.states import StepKind, StepState
+from toolkit.workflows.states import CancelMode, StepKind, StepState
 
 if TYPE_CHECKING:
     from toolkit.workflows.definitions import Workflow
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 # What a waiting coroutine costs beyond its journal, roughly; the payloads it has seen are added.
 _COROUTINE_BYTES = 12_000
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class StepCall(Protocol):
@@ -64,8 +67,13 @@ class Execution:
         self.run = run
         self.workflow = workflow
         self.epoch = run.epoch
-        self.journal = {step.path: step for step in steps if step.state is not StepState.RUNNING}
-        self.waits = {wait.path: wait for wait in waits if wait.path not in self.journal}
+        self.journal = Journal(
+            (step for step in steps if step.state is not StepState.RUNNING),
+            waits=[wait.path for wait in waits],
+            upcast=self._upcast if workflow.upcasters else None,
+        )
+        self.sightings = {step.path: step for step in steps if step.state is StepState.RUNNING}
+        self.waits = {wait.path: wait for wait in waits if not self.journal.holds(wait.path)}
         self.cursors: dict[str, int] = {}
         self.memory: dict[str, object] = {}
         self.task: asyncio.Task[None] | None = None
@@ -73,14 +81,23 @@ class Execution:
         self.is_dead = False
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
+        self.is_pausing = False  # on record it is paused: nothing new begins
         self.has_progressed = False
+        self.latest = run.created_at  # of the moments in the journal
         self.in_flight: dict[str, StepCall] = {}
         self.shown: set[str] = set()
         self.payload_bytes = len(run.input)
         self.last_pauses: dict[str, int] = {}  # of steps that are retried: the attempt before the last pause
+        self.shields = 0  # sections under way that a cancel does not enter
+        self.undoers = 0  # sections under way that undo what they did when the run is cancelled
+        self.linked_ids: list[str] = []  # runs that were started to be ended with this one
         self._parked: dict[str, asyncio.Future[StepRecord]] = {}
+        self._shielded_paths: set[str] = set()
+        self._held: set[str] = set()
+        self._holds = 0
         for step in steps:
             self._note_cursor(step)
+            self._note_moment(step)
             self._note_pause(step.path)
         for wait in waits:
             self._note_pause(wait.path)
@@ -96,9 +113,25 @@ class Execution:
         return min((w.deadline_at for w in self.waits.values() if w.deadline_at is not None), default=None)
 
     @property
+    def wakes_at(self) -> datetime | None:
+        """When a run that is suspended now is due: at once if a pause holds it up, for it goes on when that ends."""
+        return self.engine.runtime.clock.now() if self._held else self.next_deadline
+
+    @property
     def child_ids(self) -> list[str]:
-        """The child runs that this run waits for."""
-        return [w.reference for w in self.waits.values() if w.kind == StepKind.CHILD and w.reference is not None]
+        """The child runs that this run waits for, and those that it started to be ended with it."""
+        awaited = [w.reference for w in self.waits.values() if w.kind == StepKind.CHILD and w.reference is not None]
+        return awaited + self.linked_ids
+
+    @property
+    def cancel_mode(self) -> CancelMode | None:
+        """What a cancel is to do to this run while it waits."""
+        if self.shields:
+            return CancelMode.SHIELDED
+        return CancelMode.UNWIND if self.undoers else None
+
+    def _upcast(self, record: StepRecord) -> StepRecord:
+        return self.workflow.upcasters.record(record, version=self.run.version)
 
     # The way to the database -------------------------------------------------------------------------------------
 
@@ -149,6 +182,19 @@ class Execution:
         self.in_flight.pop(step.path, None)
         self.payload_bytes += len(step.result or "") + len(step.arguments or "")
         self._note_cursor(step)
+        self._note_moment(step)
+
+    def moment(self) -> datetime:
+        """Now, but after everything in the journal: what came of a step is dated after it, whatever clocks say.
+
+        A retry and a fork tell by that what depends on the step from which they begin.
+        """
+        now = self.engine.runtime.clock.now()
+        return now if now > self.latest else self.latest + _MICROSECOND
+
+    def _note_moment(self, step: StepRecord) -> None:
+        if step.ended_at is not None and step.ended_at > self.latest:
+            self.latest = step.ended_at
 
     def _note_pause(self, path: str) -> None:
         step, is_pause, attempt = path.rpartition("/retry/")
@@ -166,16 +212,22 @@ class Execution:
         if step.event_seq is not None and step.kind == StepKind.WAIT:  # its name is the event's key
             self.cursors[step.name] = max(self.cursors.get(step.name, 0), step.event_seq)
 
+    def is_given(self, recorded: StepRecord) -> bool:
+        """Whether a result came with the fork that this run is: whoever made it said to keep it."""
+        return self.run.is_fork and recorded.epoch == 0
+
     # Waiting -----------------------------------------------------------------------------------------------------
 
-    async def park(self, path: str) -> StepRecord:
+    async def park(self, path: str, *, is_shielded: bool = False) -> StepRecord:
         """Wait for the end of the open wait at ``path``; suspends the run when every branch waits.
 
         Raises:
-            RunCancelled: the run is being cancelled.
+            RunCancelled: the run is being cancelled, and nothing shields this wait from it.
         """
         future: asyncio.Future[StepRecord] = asyncio.get_running_loop().create_future()
         self._parked[path] = future
+        if is_shielded:
+            self._shielded_paths.add(path)
         self.leave()
         try:
             return await future
@@ -183,12 +235,15 @@ class Execution:
             if self._parked.pop(path, None) is not None:
                 self.enter()
             raise
+        finally:
+            self._shielded_paths.discard(path)
 
     def deliver(self, record: StepRecord) -> None:
         """A wait of this run has ended; whoever waited goes on."""
-        if record.path in self.journal:
+        if self.journal.holds(record.path):
             return
         self.note(record)
+        self.journal.note_foreign(record.path)
         self.waits.pop(record.path, None)
         future = self._parked.pop(record.path, None)
         if future is None:
@@ -215,7 +270,7 @@ class Execution:
         """Every branch waits: put that on record, unless something comes up before it is."""
         if not self.is_suspending:
             self.is_suspending = True
-            operation = Suspend(self.run.id, self.epoch, self.next_deadline)
+            operation = Suspend(self.run.id, self.epoch, self.next_deadline, self.cancel_mode)
             self.engine.submit(operation, then=self._on_suspended).add_done_callback(self._check_commit)
 
     def _check_commit(self, future: asyncio.Future[Any]) -> None:
@@ -239,13 +294,40 @@ class Execution:
         elif self.active == 0:
             self.suspend()
 
+    # Pausing -------------------------------------------------------------------------------------------------------
+
+    async def hold(self, *, is_shielded: bool = False) -> None:
+        """Wait for the end of the pause; when every branch waits, the run is suspended as for any other wait.
+
+        Raises:
+            RunCancelled: the run is being cancelled, and nothing shields the caller from it.
+        """
+        while self.is_pausing and not self.is_cancel_requested:
+            self._holds += 1
+            place = f"pause/{self._holds}"
+            self._held.add(place)
+            try:
+                await self.park(place, is_shielded=is_shielded)
+            finally:
+                self._held.discard(place)
+
+    def go_on(self) -> None:
+        """The pause has ended; whoever was held up by it goes on."""
+        self.is_pausing = False
+        for place in list(self._held):
+            future = self._parked.pop(place, None)
+            if future is not None:
+                self.enter()
+                if not future.done():
+                    future.set_result(_RESUMED)
+
     # Cancellation ------------------------------------------------------------------------------------------------
 
     def request_cancel(self) -> None:
         """The run is to be cancelled: every branch hears of it at its next verb, a waiting one at once."""
         self.is_cancel_requested = True
         for path, future in list(self._parked.items()):
-            if not future.done():
+            if not future.done() and path not in self._shielded_paths:
                 del self._parked[path]
                 self.enter()
                 future.set_exception(RunCancelled())
@@ -307,19 +389,19 @@ class Execution:
 
     def mismatch(self, path: str, *, recorded: StepRecord, kind: str, name: str, arguments: str | None) -> RunParked:
         """The code asks for something else than the journal holds at ``path``."""
-        return RunParked(
-            "the code no longer matches the journal of this run\n"
-            f"  at:       {path}\n"
-            f"  recorded: {recorded.kind} {recorded.name!r} with {_shorten(recorded.arguments)}\n"
-            f"  now:      {kind} {name!r} with {_shorten(arguments)}\n"
-            "restore the code that the run began with, or cancel the run and start another"
+        return RunParked(describe_mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments))
+
+    def unlike_wait(self, path: str, *, kind: str, name: str, arguments: str | None) -> RunParked:
+        """The code asks for something else than the wait that is open at ``path``."""
+        wait = self.waits[path]
+        recorded = StepRecord(
+            self.run.id, path, wait.name, wait.kind, StepState.RUNNING, self.run.created_at, None, wait.arguments
         )
+        return self.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
 
 
-def _shorten(text: str | None, longest: int = 300) -> str:
-    if text is None:
-        return "no arguments"
-    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"
+# What a branch that was held up by a pause is told when it ends; nobody reads it.
+_RESUMED = StepRecord("", "", "pause", StepKind.WAIT, StepState.SUCCEEDED, datetime.min.replace(tzinfo=UTC), None)
 
 
 def details_of(record: StepRecord) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from toolkit.errors import RecordedError
 
 _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACE = 20_000
+_LONGEST_CHAIN = 10
+_LONGEST_SUMMARY = 300
 
 
 class RunCancelled(BaseException):
@@ -46,6 +48,8 @@ def record_error(error: BaseException, *, cause: str | None = None, errors: list
         kept["trace"] = _text("".join(traceback.format_tb(error.__traceback__)))[-_LONGEST_TRACE:]
     if cause is not None:
         kept["cause"] = json.loads(cause)
+    if because := _causes(error):
+        kept["because"] = because
     if errors:
         kept["attempts"] = [_text(line)[:_LONGEST_MESSAGE] for line in errors]
     return json.dumps(kept)
@@ -69,7 +73,23 @@ def revive_error(text: str) -> Exception:
 def summary_of(text: str) -> str:
     """A recorded error in one line."""
     kept = json.loads(text)
-    return f"{kept['type']}: {kept['message']}".splitlines()[0]
+    return f"{kept['type']}: {kept['message']}".splitlines()[0][:_LONGEST_SUMMARY]
+
+
+def error_chain(text: str) -> list[tuple[str, str, str]]:
+    """Type, module and message of a recorded error, then of each error that it was made of."""
+    kept = json.loads(text)
+    return [(kept["type"], kept["module"], kept["message"]), *(tuple(link) for link in kept.get("because", ()))]
+
+
+def _causes(error: BaseException) -> list[tuple[str, str, str]]:
+    """The errors that were being handled when this one was raised, the nearest first."""
+    chain: list[tuple[str, str, str]] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(chain) < _LONGEST_CHAIN:
+        chain.append((type(cause).__qualname__, type(cause).__module__, _text(str(cause))[:_LONGEST_MESSAGE]))
+        cause = cause.__cause__ or cause.__context__
+    return chain
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,11 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from toolkit.storage import Statement
-from toolkit.workflows.states import RunState, StepState, WaitState
+from toolkit.workflows.states import CancelMode, RunState, StepState, WaitState
+
+
+# The event that the end of a run leaves when somebody waits for it: this and the run's id.
+RUN_ENDED = "run-ended:"
 
 
 class Fate(Enum):
@@ -78,16 +82,25 @@ class NewRun:
     started_by: str | None = None
     priority: int = 0
     due_at: datetime | None = None
+    deadline_at: datetime | None = None
+    close_policy: str | None = None
+    on_cancel: str | None = None
+    continued_from: str | None = None
+    attributes: Sequence[tuple[str, str, str, float | None]] = ()  # as ``attributes`` encodes them
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be kept and numbered; ``run_id`` targets one run, without it every run may hear it."""
+    """An event to be kept and numbered; ``run_id`` targets one run, without it every run may hear it.
+
+    Of those with one ``key`` and one ``idempotency_key`` the first is kept, and no other.
+    """
 
     id: str
     key: str
     payload: str | None = None
     run_id: str | None = None
+    idempotency_key: str | None = None
 
 
 # Operations -------------------------------------------------------------------------------------------------------
@@ -109,11 +122,14 @@ class RecordStep:
     step: StepRecord
     run: NewRun | None = None
     event: NewEvent | None = None
+    is_shielded: bool = False  # it counts although a cancel is under way
+    cancel_mode: CancelMode | None = None  # what a cancel is to do from now on
+    attached: Sequence[AttachedRows] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedRows:
-    """Rows that a step kind writes in the transaction that opens its wait."""
+    """Rows that a step kind writes in the transaction that opens its wait, or a verb in that of its record."""
 
     statement: Statement
     rows: Sequence[Sequence[Any]]
@@ -121,13 +137,21 @@ class AttachedRows:
 
 @dataclass(frozen=True, slots=True)
 class OpenWait:
-    """Look for what is awaited; if it is not there, register. Outcome: :class:`WaitOpened`."""
+    """Look for what is awaited; if it is not there, register. Outcome: :class:`WaitOpened`.
+
+    ``watched`` is a run whose end is awaited. ``since`` leaves out events from before that moment, ``is_from_now``
+    all that exist.
+    """
 
     run_id: str
     epoch: int
     wait: WaitRecord
     child: NewRun | None = None
     attached: Sequence[AttachedRows] = ()
+    watched: str | None = None
+    since: datetime | None = None
+    is_from_now: bool = False
+    is_shielded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +179,24 @@ class Suspend:
     run_id: str
     epoch: int
     due_at: datetime | None
+    cancel_mode: CancelMode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteProgress:
+    """Show how far a run has come, as JSON text. Outcome: :class:`Fate`."""
+
+    run_id: str
+    epoch: int
+    progress: str
 
 
 @dataclass(frozen=True, slots=True)
 class FinishRun:
-    """The run's code has ended, or the run is parked. Outcome: :class:`Finished`."""
+    """The run's code has ended, or the run is parked. Outcome: :class:`Finished`.
+
+    ``continued`` is the run that goes on in its place, ``cursors`` that run's knowledge of the events it has had.
+    """
 
     run_id: str
     epoch: int
@@ -170,6 +207,8 @@ class FinishRun:
     parent_wait: str | None = None
     has_open_waits: bool = False
     child_ids: Sequence[str] = ()
+    continued: NewRun | None = None
+    cursors: Sequence[StepRecord] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +223,7 @@ class ReleaseRuns:
 
 @dataclass(frozen=True, slots=True)
 class EmitEvent:
-    """Keep an event and deliver it to whoever waits. Outcome: ``None``."""
+    """Keep an event and deliver it to whoever waits. Outcome: :class:`Emitted`."""
 
     event: NewEvent
 
@@ -239,6 +278,7 @@ Operation = (
     | CloseWaits
     | ExpireWaits
     | Suspend
+    | NoteProgress
     | FinishRun
     | ReleaseRuns
     | EmitEvent
@@ -259,6 +299,14 @@ class Started:
     run_id: str
     is_new: bool
     input_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """``is_new`` is false when the idempotency key had been used; ``is_same`` then compares the payloads."""
+
+    is_new: bool
+    is_same: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +349,7 @@ class Cancelled:
 
     state: RunState | None
     was_final: bool = False
+    continued_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +369,8 @@ class ClaimedRun:
     created_at: datetime
     losses: int = 0
     is_cancel_requested: bool = False
+    is_fork: bool = False  # the results that were copied into it hold, whatever its arguments are
+    key_run_id: str | None = None  # of a retry: the run whose idempotency keys its steps go on with
 
 
 class EndedRun(NamedTuple):
@@ -329,6 +380,7 @@ class EndedRun(NamedTuple):
     state: RunState
     result: str | None
     error: str | None
+    continued_as: str | None = None
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from toolkit.workflows.executions import Execution
 from toolkit.workflows.heart import Heart, LoopHeart
 from toolkit.workflows.liveness import Liveness
 from toolkit.workflows.operations import (
+    CancelRun,
     ClaimRuns,
     DeliverEvents,
     ExpireWaits,
@@ -163,7 +164,7 @@ class Orchestrator:
             poked.cancel()
 
     async def _claim(self) -> None:
-        names = list(self._engine.workflows)
+        names = self._engine.workflow_keys
         await self._run_suspects(names)
         while self._engine.is_open and self._residents.room > 0:
             limit = min(self._residents.room, _LARGEST_CLAIM)
@@ -171,8 +172,20 @@ class Orchestrator:
             if not taken or taken < limit:
                 break
         rows = await self._engine.read(Query(sql.NEXT_DUE, [self._own_now()]))
-        limits = [self._residents.nearest_deadline(), read_moment(rows[0][0])]
+        limits = [self._residents.nearest_deadline(), read_moment(rows[0][0]), await self._end_overdue()]
         self._next_due = min((moment for moment in limits if moment is not None), default=None)
+
+    async def _end_overdue(self) -> datetime | None:
+        """Cancel the runs whose time is up; the moment at which the next one's is."""
+        now = self._clock.now()
+        for run_id, text in await self._engine.read(Query(sql.OVERDUE_RUNS)):
+            deadline_at = read_moment(text)
+            assert deadline_at is not None
+            if deadline_at > now:
+                return deadline_at
+            reason = f"its deadline, {deadline_at.isoformat(timespec='seconds')}, has passed"
+            await self._try(CancelRun(run_id, reason, by=None))
+        return None
 
     async def _run_suspects(self, names: list[str]) -> None:
         """One a turn, so that they do not hold up everybody; all of them before this worker calls itself recovered.
@@ -231,13 +244,22 @@ class Orchestrator:
             options = self._options
             await self._try(TakeOver(dead, options.lease_seconds, options.max_losses, options.max_total_losses))
         await self._release_strays()
-        await self._try(ParkUnknown(list(self._engine.workflows), self._options.unknown_grace_seconds))
+        await self._park_unknown()
         keys = [key for (key,) in await self._engine.read(Query(sql.MISSED_KEYS))]
         await self._try(DeliverEvents(keys))
         try:
             await self._engine.run_script(_forget_silent(self._clock.now() - timedelta(days=1)))
         except (StorageUnavailable, OutcomeUnknown):
             return  # the next sweep does it
+
+    async def _park_unknown(self) -> None:
+        """Runs that no worker has taken for a while because nobody has their code."""
+        parked = await self._try(ParkUnknown(self._engine.workflow_keys, self._options.unknown_grace_seconds))
+        if parked:
+            logger.error(
+                "Runs were parked because no worker has their workflow, or their version of it",
+                extra={"event": "run.parked_unknown", "runs": len(parked), "run_ids": list(parked)[:20]},
+            )
 
     async def _dead_workers(self) -> list[str]:
         if self._liveness is None:
@@ -295,18 +317,28 @@ class Orchestrator:
         self._dispelled_lapses = lapses  # one that came meanwhile calls for another look
 
     async def _look_at_own(self) -> None:
-        """What other processes did to runs that are ours: deliveries and cancels."""
+        """What other processes did to runs that are ours: deliveries, cancels, pauses and their ends."""
         if not self._residents.running:
             return
         touched: list[Execution] = []
-        for run_id, is_cancelled in await self._engine.read(Query(sql.TOUCHED_RUNS, [self._engine.worker_id])):
+        paused: set[str] = set()
+        held = self._residents.held_up()  # before the look: it says nothing of a pause that comes after it
+        for run_id, is_cancelled, is_paused, is_due in await self._engine.read(
+            Query(sql.TOUCHED_RUNS, [self._engine.worker_id])
+        ):
             execution = self._residents.running.get(run_id)
             if execution is None:
                 continue
+            if is_paused:
+                paused.add(run_id)
+                self._residents.request_pause(run_id)
             if is_cancelled and not execution.is_cancel_requested:
                 execution.request_cancel()
-            elif execution.waits:
+            elif is_due and execution.waits:
                 touched.append(execution)
+        for execution in held:
+            if execution.run.id not in paused:
+                execution.go_on()
         if touched:
             self._residents.read_deliveries(touched)
 

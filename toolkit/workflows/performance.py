@@ -7,10 +7,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from toolkit.storage import DataRejected
+from toolkit.workflows.continuations import ContinuedAsNew, successor_of
 from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
 from toolkit.workflows.operations import Fate, Finished, FinishRun
 from toolkit.workflows.scopes import Scope, entered
 from toolkit.workflows.states import RunState
+from toolkit.workflows.upcasters import decode_recorded
 
 if TYPE_CHECKING:
     from toolkit.workflows.executions import Execution
@@ -21,7 +23,12 @@ logger = logging.getLogger(__name__)
 async def perform(execution: Execution) -> None:
     """Run the workflow's function and put its end on record; never raises for the author's code."""
     try:
-        state, result, error = await _call(execution)
+        try:
+            state, result, error = await _call(execution)
+        except ContinuedAsNew as continued:
+            if not execution.is_dead:
+                await _continue(execution, continued)
+            return
         if execution.is_dead:
             return
         await _finish(execution, state, result=result, error=error)
@@ -38,8 +45,11 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
     place = Scope(execution, task=asyncio.current_task())
     try:
         with entered(place):
-            execution.check()
-            arguments = workflow.signature.decode(execution.run.input)
+            execution.check_alive()
+            if execution.run.prior_epoch == 0:  # a run that was begun before hears of a cancel where it stands
+                execution.check()
+            text = workflow.upcasters.input(execution.run.input, version=execution.run.version)
+            arguments = decode_recorded(workflow.signature, text, what="the input of the run")
             value: Any = await workflow.function(**arguments)
             return RunState.SUCCEEDED, workflow.signature.result.encode(value), None
     except RunCancelled:
@@ -54,7 +64,19 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
         return RunState.FAILED, None, record_error(error)
 
 
-async def _finish(execution: Execution, state: RunState, *, result: str | None, error: str | None) -> None:
+async def _continue(execution: Execution, continued: ContinuedAsNew) -> None:
+    """End the run and begin the one that goes on in its place."""
+    try:
+        successor, cursors = successor_of(execution, continued)
+    except Exception as error:  # noqa: BLE001 - arguments that do not fit their types: the author's
+        await _finish(execution, RunState.FAILED, result=None, error=record_error(error))
+        return
+    await _finish(execution, RunState.SUCCEEDED, result=None, error=None, continued=successor, cursors=cursors)
+
+
+async def _finish(
+    execution: Execution, state: RunState, *, result: str | None, error: str | None, **more: Any
+) -> None:
     run = execution.run
     operation = FinishRun(
         run.id,
@@ -66,6 +88,7 @@ async def _finish(execution: Execution, state: RunState, *, result: str | None, 
         parent_wait=run.parent_wait,
         has_open_waits=bool(execution.waits),
         child_ids=execution.child_ids,
+        **more,
     )
     try:
         outcome: Finished = await execution.commit(operation)
@@ -76,6 +99,10 @@ async def _finish(execution: Execution, state: RunState, *, result: str | None, 
         return
     if outcome.fate is Fate.KEPT:
         _log(execution, outcome.state or state, error)
+        if execution.engine.options.replays_finished and outcome.state in {RunState.SUCCEEDED, RunState.FAILED}:
+            from toolkit.workflows.replays import replay_at_once
+
+            execution.engine.spawn(replay_at_once(execution, outcome.state, result=result, error=error))
 
 
 def _log(execution: Execution, state: RunState, error: str | None) -> None:

@@ -28,6 +28,7 @@ class _Arrival:
     epoch: int
     delivered: list[StepRecord] = field(default_factory=list)
     is_cancel_requested: bool = False
+    is_pausing: bool = False
 
 
 class Residents:
@@ -85,12 +86,14 @@ class Residents:
                 self._expect(run_id, epoch)
                 self._engine.spawn(self._load_woken(run_id, epoch))
         for run in effects.started:
-            self._begin(Execution(self._engine, run, self._engine.workflows[run.workflow]))
+            self._begin(Execution(self._engine, run, self._engine.workflow_of(run)))
         warm, cold = [], []
         for run in effects.claimed:
             was_suspended = run.prior_state is RunState.SUSPENDED
             if was_suspended and self._go_on(run.id, prior_epoch=run.prior_epoch, epoch=run.epoch):
                 warm.append(self.running[run.id])
+                if run.is_cancel_requested:
+                    self.running[run.id].request_cancel()
             else:
                 self._expect(run.id, run.epoch)
                 cold.append(run)
@@ -133,6 +136,7 @@ class Residents:
         self._take_warm(run_id)
         execution.epoch = epoch
         self.running[run_id] = execution
+        execution.go_on()
         return True
 
     def _deliver(self, record: StepRecord) -> None:
@@ -146,6 +150,16 @@ class Residents:
             arrival.is_cancel_requested = True
         elif (execution := self.running.get(run_id)) is not None:
             execution.request_cancel()
+
+    def request_pause(self, run_id: str) -> None:
+        """The run is paused on record; if it is here, it begins nothing more."""
+        for one in (self._loading.get(run_id), self.running.get(run_id)):
+            if one is not None:
+                one.is_pausing = True
+
+    def held_up(self) -> list[Execution]:
+        """The runs that are advanced here and begin nothing more, because they are paused."""
+        return [execution for execution in self.running.values() if execution.is_pausing]
 
     # Reading in ----------------------------------------------------------------------------------------------------
 
@@ -177,11 +191,12 @@ class Residents:
             arrival = self._welcome(run.id, run.epoch)
             if arrival is None or not self._engine.is_open:
                 continue
-            workflow = self._engine.workflows[run.workflow]
+            workflow = self._engine.workflow_of(run)
             execution = Execution(self._engine, run, workflow, steps=steps[run.id], waits=waits[run.id])
             for record in arrival.delivered:
                 execution.deliver(record)
             execution.is_cancel_requested = execution.is_cancel_requested or arrival.is_cancel_requested
+            execution.is_pausing = arrival.is_pausing
             self._begin(execution)
 
     def _welcome(self, run_id: str, epoch: int) -> _Arrival | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from toolkit.errors import DefinitionError, FatalError, RetryableError, SerializationError, SessionError, WrongContext
 
@@ -15,8 +16,10 @@ _FINAL = (FatalError, SerializationError, DefinitionError, WrongContext, Session
 class RetryPolicy:
     """How often a step is tried again and after how long.
 
-    ``max_retries`` counts the attempts after the first; negative means for ever. Delays are seconds: ``first_delay``,
-    then ``factor`` times the last, never above ``longest_delay``, each lengthened by up to ``jitter`` of itself.
+    ``max_retries`` counts the attempts after the first; negative means for ever. Delays are seconds. ``exponential``
+    back-off waits ``first_delay``, then ``factor`` times the last; ``linear`` waits ``first_delay`` more each time;
+    ``delays`` lists them one by one, and its last holds for what comes after. None is above ``longest_delay``, and each
+    is lengthened by up to ``jitter`` of itself.
     ``retry_on`` names the errors worth another attempt. ``delay_of`` may give the delay that an error itself asks for.
     """
 
@@ -27,6 +30,8 @@ class RetryPolicy:
     jitter: float = 0.1
     retry_on: tuple[type[Exception], ...] = (Exception,)
     delay_of: Callable[[BaseException], float | None] | None = None
+    backoff: Literal["exponential", "linear"] = "exponential"
+    delays: Sequence[float] = ()
 
     def delay_before(self, attempt: int) -> float:
         """Seconds to wait before ``attempt``, where 2 is the first retry. Holds no randomness.
@@ -38,8 +43,14 @@ class RetryPolicy:
         """
         if attempt < 2:
             raise ValueError(f"attempt {attempt} does not wait; the first retry is attempt 2")
-        exponent = min(attempt - 2, 64)
-        return float(min(self.first_delay * self.factor**exponent, self.longest_delay))
+        retry = attempt - 2
+        if self.delays:
+            delay = self.delays[min(retry, len(self.delays) - 1)]
+        elif self.backoff == "linear":
+            delay = self.first_delay * (retry + 1)
+        else:
+            delay = self.first_delay * self.factor ** min(retry, 64)
+        return float(min(delay, self.longest_delay))
 
     def delay_after(self, error: Exception, *, attempt: int, spread: float) -> float | None:
         """Seconds before the next attempt after ``attempt`` failed with ``error``; ``None`` gives up.

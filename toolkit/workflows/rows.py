@@ -91,4 +91,6 @@ def to_claimed(row: Sequence[Any]) -> ClaimedRun:
         created_at=created_at,
         losses=row[10],
         is_cancel_requested=row[11] is not None,
+        is_fork=row[12] is not None and row[13] is None,
+        key_run_id=row[13],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class StepContext:
     """What the body of a step may know of itself; see :func:`step_context`.
 
-    ``attempt`` counts from 1. ``idempotency_key`` is the same in every attempt and after every crash: hand it to
-    whatever the step calls outside. ``details`` is stored with the step; fill it with plain JSON values.
+    ``attempt`` counts from 1. ``idempotency_key`` is the same in every attempt, after every crash and in a retry of the
+    run: hand it to whatever the step calls outside. ``details`` is stored with the step; fill it with plain JSON values.
+    ``last_heartbeat`` is what an earlier attempt said last, in this process or another.
     """
 
     run_id: str
@@ -27,10 +29,18 @@ class StepContext:
     attempt: int = 1
     details: dict[str, Any] = field(default_factory=dict)
     session: StepSession | None = None
+    last_heartbeat: Any = None
+    on_beat: Callable[[Any], None] | None = None
+    key_run_id: str | None = None
 
     @property
     def idempotency_key(self) -> str:
-        return f"{self.run_id}:{self.path}"
+        return f"{self.key_run_id or self.run_id}:{self.path}"
+
+    def beat(self, details: Any) -> None:
+        """The step still makes progress; see :func:`~toolkit.workflows.heartbeat`."""
+        if self.on_beat is not None:
+            self.on_beat(details)
 
 
 @dataclass(slots=True)
@@ -44,6 +54,7 @@ class Scope:
     can_wait: bool = True
     parent: Scope | None = None
     is_withdrawn: bool = False
+    is_shielded: bool = False  # what happens here is run to its end although a cancel is under way
     counts: dict[str, int] = field(default_factory=dict)
 
     def next_path(self, name: str, *, separator: str = "/") -> str:
@@ -77,7 +88,15 @@ class Scope:
         """
         if self.is_dead:
             raise asyncio.CancelledError("this part of the run was given up")
-        self.execution.check()
+        if not self.is_shielded:
+            self.execution.check()
+
+    async def begin(self) -> None:
+        """Like :meth:`check`, and wait here for as long as the run is paused. What is in a step ends with it."""
+        self.check()
+        if self.execution.is_pausing and self.step is None:
+            await self.execution.hold(is_shielded=self.is_shielded)
+            self.check()
 
     @property
     def is_dead(self) -> bool:

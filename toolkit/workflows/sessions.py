@@ -126,12 +126,16 @@ async def insert_event(
     run_id: str | None = None,
     wait_id: str | None = None,
     new_id: Callable[[], str] | None = None,
+    idempotency_key: str | None = None,
 ) -> None:
     """Leave an event, without its number, in the caller's transaction; an engine numbers and delivers it after."""
     connection = await session.connection()
     dialect = "sqlite" if connection.dialect.name == "sqlite" else "postgresql"
     make_id = new_id or any_id
-    await _execute(connection, _LEAVE_EVENT, (make_id(), key, run_id, wait_id, payload), dialect)
+    if idempotency_key is not None and dialect == "postgresql":
+        # Whoever emits under this key next waits for our commit here; a batch, which cannot wait, only tries the lock.
+        await _execute(connection, _LOCK_KEY, (f"event:{key}",), dialect)
+    await _execute(connection, _LEAVE_EVENT, (make_id(), key, run_id, wait_id, payload, idempotency_key), dialect)
 
 
 async def resolve_wait(session: AsyncSession, *, wait_id: str, payload_json: str) -> bool:
@@ -156,10 +160,17 @@ _FENCE = Statement(
 )
 _LEAVE_EVENT = Statement(
     "leave event",
-    sqlite="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, created_at) "
-    "VALUES (?1, ?2, ?3, ?4, ?5, strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now'))",
-    postgresql="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, created_at) "
-    "VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, clock_timestamp())",
+    sqlite="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, idempotency_key, created_at) "
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')) "
+    "ON CONFLICT (key, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+    postgresql="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, idempotency_key, created_at) "
+    "VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, clock_timestamp()) "
+    "ON CONFLICT (key, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+)
+_LOCK_KEY = Statement(
+    "lock key",
+    sqlite="SELECT ?1",
+    postgresql="SELECT pg_advisory_xact_lock(hashtextextended('toolkit:' || $1::text, 0))::text",
 )
 _RESOLVE = Statement(
     "resolve wait",

@@ -35,6 +35,11 @@ class Signature:
                     "arguments are kept by name"
                 )
 
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The function's parameters, by name."""
+        return self._parameters
+
     @cached_property
     def _hints(self) -> dict[str, Any]:
         try:

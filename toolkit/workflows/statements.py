@@ -9,11 +9,11 @@ from toolkit.storage import Statement, both, insert, update
 
 _RUN_COLUMNS = (
     "id, workflow, version, state, epoch, worker_id, warm_worker, due_at, losses, total_losses, parent_id, "
-    "parent_wait, cancel_requested_at, paused_at"
+    "parent_wait, cancel_requested_at, paused_at, close_policy, cancel_mode, on_cancel, continued_as, is_watched"
 )
 _CLAIM_COLUMNS = (
     "id, workflow, input, epoch, state, version, parent_id, parent_wait, started_by, created_at, losses, "
-    "cancel_requested_at"
+    "cancel_requested_at, forked_from, key_run_id"
 )
 _WAIT_COLUMNS = (
     "id, run_id, path, name, kind, event_key, after_seq, deadline_at, reference, arguments, display_name, state, "
@@ -23,6 +23,9 @@ _STEP_COLUMNS = (
     "run_id, path, name, kind, state, started_at, ended_at, arguments, result, error, details, display_name, attempts, "
     "epoch, event_seq"
 )
+
+# The code that a run began with: the workflow's name, and its version if it has one.
+WORKFLOW_KEY = "workflow || coalesce(' ' || version, '')"
 
 # Locking. PostgreSQL: see the protocol of a batch in batches.py. SQLite: a transaction that writes is alone. --------
 
@@ -53,19 +56,21 @@ EXISTING_RUNS = Statement(
     postgresql="SELECT id FROM toolkit_run WHERE id = ANY($1::text[])",
 )
 
-# A run, everything below it, and the run that waits for it.
+# A run, everything below it that does not go on by itself, whatever these went on as, and the runs that wait for them.
 FAMILIES = Statement(
     "families",
     sqlite="""WITH RECURSIVE family(root, id) AS (
                   SELECT value, value FROM json_each(?1)
-                  UNION SELECT family.root, toolkit_run.id FROM toolkit_run JOIN family
-                  ON toolkit_run.parent_id = family.id)
+                  UNION SELECT family.root, toolkit_run.id FROM family JOIN toolkit_run
+                  ON toolkit_run.continued_from = family.id
+                  OR (toolkit_run.parent_id = family.id AND toolkit_run.close_policy IS NOT 'abandon'))
               SELECT family.root, family.id, toolkit_run.parent_id
               FROM family JOIN toolkit_run ON toolkit_run.id = family.id""",
     postgresql="""WITH RECURSIVE family(root, id) AS (
                       SELECT id, id FROM unnest($1::text[]) AS id
-                      UNION SELECT family.root, toolkit_run.id FROM toolkit_run JOIN family
-                      ON toolkit_run.parent_id = family.id)
+                      UNION SELECT family.root, toolkit_run.id FROM family JOIN toolkit_run
+                      ON toolkit_run.continued_from = family.id
+                      OR (toolkit_run.parent_id = family.id AND toolkit_run.close_policy IS DISTINCT FROM 'abandon'))
                   SELECT family.root, family.id, toolkit_run.parent_id
                   FROM family JOIN toolkit_run ON toolkit_run.id = family.id""",
 )
@@ -77,6 +82,14 @@ FIND_KEYED = Statement(
     postgresql="""SELECT r.workflow, r.idempotency_key, r.id, r.input_digest FROM toolkit_run AS r
                   JOIN unnest($1::text[], $2::text[]) AS k(workflow, key)
                   ON r.workflow = k.workflow AND r.idempotency_key = k.key""",
+)
+
+FIND_KEYED_EVENTS = Statement(
+    "find keyed events",
+    sqlite="""SELECT key, idempotency_key, payload FROM toolkit_event WHERE key = ?1 AND idempotency_key = ?2""",
+    postgresql="""SELECT e.key, e.idempotency_key, e.payload FROM toolkit_event AS e
+                  JOIN unnest($1::text[], $2::text[]) AS k(key, idempotency_key)
+                  ON e.key = k.key AND e.idempotency_key = k.idempotency_key""",
 )
 
 UNNUMBERED_EVENTS = both(
@@ -95,6 +108,46 @@ LAST_NUMBERS = Statement(
     "last numbers",
     sqlite="SELECT key, max(seq) FROM toolkit_event WHERE key IN (SELECT value FROM json_each(?1)) GROUP BY key",
     postgresql="SELECT key, max(seq) FROM toolkit_event WHERE key = ANY($1::text[]) GROUP BY key",
+)
+
+# The highest number of a key before a moment: a wait may leave out what came earlier.
+NUMBER_BEFORE = both(
+    "number before", "SELECT coalesce(max(seq), 0) FROM toolkit_event WHERE key = $1 AND created_at < $2"
+)
+
+# What a run went on as, and so on, to the last.
+CONTINUATIONS = Statement(
+    "continuations",
+    sqlite="""WITH RECURSIVE chain(root, id) AS (
+                  SELECT value, value FROM json_each(?1)
+                  UNION SELECT chain.root, toolkit_run.continued_as FROM chain JOIN toolkit_run
+                  ON toolkit_run.id = chain.id WHERE toolkit_run.continued_as IS NOT NULL)
+              SELECT chain.root, chain.id FROM chain JOIN toolkit_run ON toolkit_run.id = chain.id
+              WHERE toolkit_run.continued_as IS NULL""",
+    postgresql="""WITH RECURSIVE chain(root, id) AS (
+                      SELECT id, id FROM unnest($1::text[]) AS id
+                      UNION SELECT chain.root, toolkit_run.continued_as FROM chain JOIN toolkit_run
+                      ON toolkit_run.id = chain.id WHERE toolkit_run.continued_as IS NOT NULL)
+                  SELECT chain.root, chain.id FROM chain JOIN toolkit_run ON toolkit_run.id = chain.id
+                  WHERE toolkit_run.continued_as IS NULL""",
+)
+
+# What the clean-up of a cancelled run is told of it.
+CANCELLED_RUNS = Statement(
+    "cancelled runs",
+    sqlite="""SELECT id, workflow, input, cancel_reason, cancelled_by FROM toolkit_run
+              WHERE id IN (SELECT value FROM json_each(?1))""",
+    postgresql="""SELECT id, workflow, input, cancel_reason, cancelled_by FROM toolkit_run
+                  WHERE id = ANY($1::text[])""",
+)
+
+# Runs whose time is up, and the moment at which the next one's is.
+OVERDUE_RUNS = Statement(
+    "overdue runs",
+    sqlite="""SELECT id, deadline_at FROM toolkit_run WHERE deadline_at IS NOT NULL AND finished_at IS NULL
+              AND cancel_requested_at IS NULL ORDER BY deadline_at LIMIT 100""",
+    postgresql="""SELECT id, deadline_at FROM toolkit_run WHERE deadline_at IS NOT NULL AND finished_at IS NULL
+                  AND cancel_requested_at IS NULL ORDER BY deadline_at LIMIT 100""",
 )
 
 WAITING_RUNS = Statement(
@@ -174,15 +227,16 @@ STEPS_AT = Statement(
 DUE_RUNS = Statement(
     "due runs",
     sqlite=f"""SELECT {_CLAIM_COLUMNS} FROM toolkit_run
-               WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL AND due_at <= ?1 AND paused_at IS NULL
+               WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL AND due_at <= ?1
+               AND (paused_at IS NULL OR cancel_requested_at IS NOT NULL)
                AND (warm_worker IS NULL OR warm_worker = ?2 OR due_at <= ?3)
-               AND workflow IN (SELECT value FROM json_each(?4)) AND (losses >= 2) = ?5
+               AND {WORKFLOW_KEY} IN (SELECT value FROM json_each(?4)) AND (losses >= 2) = ?5
                ORDER BY priority DESC, due_at LIMIT ?6""",  # noqa: S608
     postgresql=f"""SELECT {_CLAIM_COLUMNS} FROM toolkit_run
                    WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL AND due_at <= $1::timestamptz
-                   AND paused_at IS NULL
+                   AND (paused_at IS NULL OR cancel_requested_at IS NOT NULL)
                    AND (warm_worker IS NULL OR warm_worker = $2 OR due_at <= $3::timestamptz)
-                   AND workflow = ANY($4::text[]) AND (losses >= 2) = $5
+                   AND {WORKFLOW_KEY} = ANY($4::text[]) AND (losses >= 2) = $5
                    ORDER BY priority DESC, due_at LIMIT $6 FOR NO KEY UPDATE SKIP LOCKED""",  # noqa: S608
 )
 
@@ -190,6 +244,13 @@ CLAIMED_RUNS = Statement(
     "claimed runs",
     sqlite=f"SELECT {_CLAIM_COLUMNS} FROM toolkit_run WHERE id IN (SELECT value FROM json_each(?1))",  # noqa: S608
     postgresql=f"SELECT {_CLAIM_COLUMNS} FROM toolkit_run WHERE id = ANY($1::text[])",  # noqa: S608
+)
+
+# Before a deploy: everything that has not ended, oldest first.
+LIVE_RUNS = both(
+    "live runs",
+    """SELECT id FROM toolkit_run WHERE state IN ('pending', 'running', 'suspended', 'parked') AND id > $1
+       ORDER BY id LIMIT $2""",
 )
 
 NEXT_DUE = Statement(
@@ -202,11 +263,13 @@ NEXT_DUE = Statement(
 
 DUE_SUSPECTS = Statement(
     "due suspects",
-    sqlite="""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended') AND due_at <= ?1
-              AND paused_at IS NULL AND workflow IN (SELECT value FROM json_each(?2)) LIMIT 1""",
-    postgresql="""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended')
+    sqlite=f"""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended') AND due_at <= ?1
+              AND (paused_at IS NULL OR cancel_requested_at IS NOT NULL)
+              AND {WORKFLOW_KEY} IN (SELECT value FROM json_each(?2)) LIMIT 1""",  # noqa: S608
+    postgresql=f"""SELECT id FROM toolkit_run WHERE losses >= 2 AND state IN ('pending', 'suspended')
                   AND due_at <= coalesce($1::timestamptz, clock_timestamp())
-                  AND paused_at IS NULL AND workflow = ANY($2::text[]) LIMIT 1""",
+                  AND (paused_at IS NULL OR cancel_requested_at IS NOT NULL)
+                  AND {WORKFLOW_KEY} = ANY($2::text[]) LIMIT 1""",  # noqa: S608
 )
 
 # A loss without a checkpoint since the claim counts; progress starts the count again.
@@ -231,17 +294,19 @@ RUNS_OF_WORKER = both(
 # Runs of ours that another process has touched: it delivered something, or asked for a cancel.
 TOUCHED_RUNS = both(
     "touched runs",
-    "SELECT id, cancel_requested_at IS NOT NULL FROM toolkit_run "
-    "WHERE state = 'running' AND worker_id = $1 AND (due_at IS NOT NULL OR cancel_requested_at IS NOT NULL)",
+    "SELECT id, cancel_requested_at IS NOT NULL, paused_at IS NOT NULL, due_at IS NOT NULL FROM toolkit_run "
+    "WHERE state = 'running' AND worker_id = $1 "
+    "AND (due_at IS NOT NULL OR cancel_requested_at IS NOT NULL OR paused_at IS NOT NULL)",
 )
 
 UNKNOWN_RUNS = Statement(
     "unknown runs",
-    sqlite="""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
-              AND due_at <= ?2 AND workflow NOT IN (SELECT value FROM json_each(?1)) ORDER BY id LIMIT 100""",
-    postgresql="""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
-                  AND due_at <= $2::timestamptz AND workflow <> ALL($1::text[])
-                  ORDER BY id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED""",
+    sqlite=f"""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
+              AND due_at <= ?2 AND paused_at IS NULL AND {WORKFLOW_KEY} NOT IN (SELECT value FROM json_each(?1))
+              ORDER BY id LIMIT 100""",  # noqa: S608
+    postgresql=f"""SELECT id FROM toolkit_run WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL
+                  AND due_at <= $2::timestamptz AND paused_at IS NULL AND {WORKFLOW_KEY} <> ALL($1::text[])
+                  ORDER BY id LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED""",  # noqa: S608
 )
 
 # What slipped through: a wait that is open although its event is on record (its run was locked elsewhere).
@@ -254,8 +319,9 @@ MISSED_KEYS = both(
 
 RUN_STATES = Statement(
     "run states",
-    sqlite="SELECT id, state, result, error FROM toolkit_run WHERE id IN (SELECT value FROM json_each(?1))",
-    postgresql="SELECT id, state, result, error FROM toolkit_run WHERE id = ANY($1::text[])",
+    sqlite="""SELECT id, state, result, error, continued_as FROM toolkit_run
+              WHERE id IN (SELECT value FROM json_each(?1))""",
+    postgresql="SELECT id, state, result, error, continued_as FROM toolkit_run WHERE id = ANY($1::text[])",
 )
 
 # Writing ----------------------------------------------------------------------------------------------------------
@@ -281,6 +347,11 @@ INSERT_RUNS = insert(
         "started_by": "text",
         "created_at": "timestamptz",
         "started_at": "timestamptz",
+        "deadline_at": "timestamptz",
+        "close_policy": "text",
+        "on_cancel": "text",
+        "continued_from": "text",
+        "is_watched": "boolean",
     },
 )
 
@@ -302,6 +373,10 @@ UPDATE_RUNS = update(
         "cancelled_by": "text",
         "result": "text",
         "error": "text",
+        "cancel_mode": "text",
+        "continued_as": "text",
+        "is_watched": "boolean",
+        "error_summary": "text",
     },
     assign=(
         "state = v.state, epoch = v.epoch, worker_id = v.worker_id, warm_worker = v.warm_worker, due_at = v.due_at, "
@@ -309,7 +384,9 @@ UPDATE_RUNS = update(
         "finished_at = v.finished_at, cancel_requested_at = coalesce(t.cancel_requested_at, v.cancel_requested_at), "
         "cancel_reason = coalesce(t.cancel_reason, v.cancel_reason), "
         "cancelled_by = coalesce(t.cancelled_by, v.cancelled_by), "
-        "result = coalesce(v.result, t.result), error = coalesce(v.error, t.error)"
+        "result = coalesce(v.result, t.result), error = coalesce(v.error, t.error), cancel_mode = v.cancel_mode, "
+        "continued_as = v.continued_as, is_watched = v.is_watched, "
+        "error_summary = coalesce(v.error_summary, t.error_summary)"
     ),
     where="t.id = v.id",
 )
@@ -389,6 +466,7 @@ INSERT_EVENTS = insert(
         "run_id": "text",
         "wait_id": "text",
         "payload": "text",
+        "idempotency_key": "text",
         "created_at": "timestamptz",
     },
 )
@@ -399,6 +477,23 @@ NUMBER_EVENTS = update(
     assign="seq = v.seq",
     where="t.id = v.id AND t.seq IS NULL",
     name="number events",
+)
+
+# What was meant for a run reaches the run that goes on in its place.
+RETARGET_EVENTS = update(
+    "toolkit_event",
+    {"run_id": "text", "successor": "text"},
+    assign="run_id = v.successor",
+    where="t.run_id = v.run_id AND t.wait_id IS NULL",
+    name="retarget events",
+)
+
+SHOW_PROGRESS = update(
+    "toolkit_run",
+    {"id": "text", "progress": "text"},
+    assign="progress = v.progress",
+    where="t.id = v.id",
+    name="show progress",
 )
 
 # At most one a batch: every notification takes a lock on the whole database at its commit.

@@ -32,6 +32,21 @@ MOVES: dict[RunState, frozenset[RunState]] = {
 }
 
 
+class ClosePolicy(StrEnum):
+    """What becomes of a child that still goes on when the run above it ends or is cancelled."""
+
+    CANCEL = "cancel"  # it is cancelled with it
+    REQUEST = "request"  # it is asked to stop: its code is woken to unwind even if it only waits
+    ABANDON = "abandon"  # it goes on by itself
+
+
+class CancelMode(StrEnum):
+    """What a cancel does to a run that nobody advances; without a mode such a run ends at once."""
+
+    UNWIND = "unwind"  # its code is woken, to undo what it has done
+    SHIELDED = "shielded"  # it stands in a section that is run to its end first
+
+
 class StepState(StrEnum):
     """What became of a step."""
 

@@ -32,6 +32,7 @@ class Step(Generic[P, R]):
         return_type: Any = None,
         retry: RetryPolicy | None = None,
         timeout: float | timedelta | None = None,
+        heartbeat_timeout: float | timedelta | None = None,
     ) -> None:
         self.function = function
         self.name = name or function.__name__
@@ -40,6 +41,7 @@ class Step(Generic[P, R]):
         self.display_name = display_name
         self.retry = retry or RetryPolicy()
         self.timeout = seconds_of(timeout)
+        self.heartbeat_timeout = seconds_of(heartbeat_timeout)
         self.signature = Signature(function, what=f"step {self.name!r}", return_type=return_type)
         self.is_async = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
@@ -72,6 +74,7 @@ class Step(Generic[P, R]):
                 display_name=self.display_name,
                 retry=self.retry,
                 timeout=self.timeout,
+                heartbeat_timeout=self.heartbeat_timeout,
                 reencode=self._reencode,
             ),
         )
@@ -105,12 +108,14 @@ def step(
     kind: str = StepKind.COMPUTE,
     return_type: Any = None,
     timeout: float | timedelta | None = None,
+    heartbeat_timeout: float | timedelta | None = None,
     retry: RetryPolicy | None = None,
 ) -> _StepDecorator:
     """Make a function a step: its result is kept, and it is never run again once it has one.
 
     ``max_retries`` counts the attempts after the first, negative for ever; ``retry`` says more about them.
-    ``timeout`` (seconds or a ``timedelta``) limits one attempt. ``return_type`` stands in for a missing or wider
+    ``timeout`` (seconds or a ``timedelta``) limits one attempt; ``heartbeat_timeout`` limits the time between two calls
+    of ``heartbeat()`` in it. ``return_type`` stands in for a missing or wider
     annotation. ``display_name`` is what people see. A plain ``def`` runs in a thread.
 
     Raises:
@@ -120,7 +125,13 @@ def step(
         raise DefinitionError("write @step() with parentheses")
     policy = retry or RetryPolicy(max_retries=max_retries)
     return _StepDecorator(
-        name=name, kind=kind, display_name=display_name, return_type=return_type, retry=policy, timeout=timeout
+        name=name,
+        kind=kind,
+        display_name=display_name,
+        return_type=return_type,
+        retry=policy,
+        timeout=timeout,
+        heartbeat_timeout=heartbeat_timeout,
     )
 
 

@@ -59,6 +59,34 @@ class RunRow(Table, table=True):
             postgresql_where=text("parent_id IS NOT NULL"),
             sqlite_where=text("parent_id IS NOT NULL"),
         ),
+        # cancel: what a run went on as
+        Index(
+            "ix_toolkit_run_continued",
+            "continued_from",
+            postgresql_where=text("continued_from IS NOT NULL"),
+            sqlite_where=text("continued_from IS NOT NULL"),
+        ),
+        # runs whose time is up
+        Index(
+            "ix_toolkit_run_deadline",
+            "deadline_at",
+            postgresql_where=text("deadline_at IS NOT NULL AND finished_at IS NULL AND cancel_requested_at IS NULL"),
+            sqlite_where=text("deadline_at IS NOT NULL AND finished_at IS NULL AND cancel_requested_at IS NULL"),
+        ),
+        # what was made of a run
+        Index(
+            "ix_toolkit_run_forked",
+            "forked_from",
+            postgresql_where=text("forked_from IS NOT NULL"),
+            sqlite_where=text("forked_from IS NOT NULL"),
+        ),
+        # search by the text of an error, newest first
+        Index(
+            "ix_toolkit_run_error",
+            "id",
+            postgresql_where=text("error_summary IS NOT NULL"),
+            sqlite_where=text("error_summary IS NOT NULL"),
+        ),
         # lists by workflow and by state, newest first
         Index("ix_toolkit_run_workflow", "workflow", "id"),
         Index("ix_toolkit_run_state", "state", "id"),
@@ -90,6 +118,19 @@ class RunRow(Table, table=True):
     cancel_requested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     cancel_reason: str | None = None
     cancelled_by: str | None = None
+    deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    close_policy: str | None = None
+    cancel_mode: str | None = None
+    on_cancel: str | None = None
+    continued_from: str | None = None
+    continued_as: str | None = None
+    is_watched: bool | None = None
+    progress: str | None = Field(default=None, sa_type=Text)
+    error_summary: str | None = None
+    paused_by: str | None = None
+    forked_from: str | None = None
+    forked_at_step: str | None = None
+    key_run_id: str | None = None
 
 
 class StepRow(Table, table=True):
@@ -181,6 +222,15 @@ class EventRow(Table, table=True):
             postgresql_where=text("seq IS NULL"),
             sqlite_where=text("seq IS NULL"),
         ),
+        # keyed emit
+        Index(
+            "uq_toolkit_event_key",
+            "key",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+            sqlite_where=text("idempotency_key IS NOT NULL"),
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -189,7 +239,37 @@ class EventRow(Table, table=True):
     run_id: str | None = None
     wait_id: str | None = None
     payload: str | None = Field(default=None, sa_type=Text)
+    idempotency_key: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class AttributeRow(Table, table=True):
+    """Something by which a run is found again: a value under a name of the author's, or a tag.
+
+    ``value`` is the text that is shown and compared for equality; ``position`` puts numbers and times in order.
+    """
+
+    __tablename__ = "toolkit_attribute"
+    __table_args__ = (
+        CheckConstraint("kind IN ('tag', 'text', 'number', 'time')", name="kind"),
+        # search: the runs with this value, newest first
+        Index("ix_toolkit_attribute_value", "name", "value", "run_id"),
+        # search: the runs with a value in a range
+        Index(
+            "ix_toolkit_attribute_position",
+            "name",
+            "position",
+            "run_id",
+            postgresql_where=text("position IS NOT NULL"),
+            sqlite_where=text("position IS NOT NULL"),
+        ),
+    )
+
+    run_id: str = Field(primary_key=True, foreign_key="toolkit_run.id")
+    name: str = Field(primary_key=True)
+    kind: str
+    value: str
+    position: float | None = None
 
 
 class WorkerRow(Table, table=True):

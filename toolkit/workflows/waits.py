@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import codec_for
@@ -43,16 +43,17 @@ async def wait_on_record(
     wait_id: str | None = None,
     child: NewRun | None = None,
     attached: Sequence[AttachedRows] = (),
+    **more: Any,
 ) -> StepRecord:
     """The record of the wait at ``path`` once it has ended, whenever that was.
 
     Registers the wait if it is not registered yet; ``child`` is started and ``attached`` is written in that same
-    commit.
+    commit. ``more`` goes to :class:`OpenWait`.
     """
     execution = scope.execution
     if path in execution.journal:
         return _checked(scope, execution.journal[path], kind=kind, name=name)
-    scope.check()
+    await scope.begin()
     if path not in execution.waits:
         wait = WaitRecord(
             id=wait_id or execution.engine.new_id(),
@@ -66,19 +67,25 @@ async def wait_on_record(
             reference=reference,
             arguments=arguments,
             display_name=display_name,
+            created_at=execution.moment(),
         )
         if child is not None:
             child = replace(child, parent_wait=wait.id)
-        operation = OpenWait(execution.run.id, execution.epoch, wait, child, attached)
+        operation = OpenWait(
+            execution.run.id, execution.epoch, wait, child, attached, is_shielded=scope.is_shielded, **more
+        )
         opened = await execution.commit(operation, then=execution.note_wait)
         if opened.fate is Fate.CANCELLED:
             execution.request_cancel()
             raise RunCancelled
         if path in execution.journal:  # over before it began, or since
             return _checked(scope, execution.journal[path], kind=kind, name=name)
+    if (execution.waits[path].kind, execution.waits[path].name) != (kind, name):
+        raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
-        return _checked(scope, await execution.park(path), kind=kind, name=name)
+        record = await execution.park(path, is_shielded=scope.is_shielded)
+        return _checked(scope, record, kind=kind, name=name)
     except asyncio.CancelledError:
         if scope.is_dead:
             raise
@@ -128,16 +135,24 @@ async def suspend(*, interval: timedelta | float | None = None, wakeup_at: datet
     await wait_on_record(scope, path, name="suspend", kind=StepKind.TIMER, deadline_at=wakeup_at)
 
 
-@overload
-async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1) -> Any: ...
-@overload
-async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, payload_type: type[T]) -> T: ...
+Since = Literal["ever", "run_start", "now"]
 
 
-async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, payload_type: Any = None) -> Any:
+@overload
+async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, since: Since = "ever") -> Any: ...
+@overload
+async def wait_for_event(
+    key: str, *, max_wait_time: float | timedelta = -1, since: Since = "ever", payload_type: type[T]
+) -> T: ...
+
+
+async def wait_for_event(
+    key: str, *, max_wait_time: float | timedelta = -1, since: Since = "ever", payload_type: Any = None
+) -> Any:
     """The payload of the next event ``key`` that this run has not had yet; one that came before the wait counts.
 
-    ``max_wait_time`` is in seconds or a ``timedelta``; negative waits for ever.
+    ``max_wait_time`` is in seconds or a ``timedelta``; negative waits for ever. For keys that recur, such as a daily
+    ``rates-published``, ``since`` leaves out what was emitted before the run was started, or before this wait.
 
     Raises:
         WaitTimeout: the limit passed first.
@@ -154,6 +169,8 @@ async def wait_for_event(key: str, *, max_wait_time: float | timedelta = -1, pay
         kind=StepKind.WAIT,
         event_key=key,
         deadline_at=now + timedelta(seconds=seconds) if seconds >= 0 else None,
+        since=scope.execution.run.created_at if since == "run_start" else None,
+        is_from_now=since == "now",
     )
     if record.state is StepState.FAILED:
         raise WaitTimeout(key)
@@ -228,12 +245,18 @@ def next_wait_id() -> str:
 
 
 async def emit_event(
-    key: str, payload: Any = None, *, run_id: str | None = None, session: AsyncSession | None = None
+    key: str,
+    payload: Any = None,
+    *,
+    run_id: str | None = None,
+    session: AsyncSession | None = None,
+    idempotency_key: str | None = None,
 ) -> None:
     """Emit event ``key`` to every run that waits for it now or later, or to ``run_id`` alone.
 
     Inside a workflow it is a step and happens once. With ``session`` the event exists if and only if that session
-    commits; call :meth:`Engine.poke` after the commit to have it delivered at once.
+    commits; call :meth:`Engine.poke` after the commit to have it delivered at once. Of those with one
+    ``idempotency_key`` the first is kept, whoever emits the others.
 
     Raises:
         WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
@@ -244,23 +267,27 @@ async def emit_event(
         from toolkit.workflows.sessions import insert_event
 
         new_id = scope.execution.engine.new_id if scope is not None else None
-        await insert_event(session, key=key, payload=text, run_id=run_id, new_id=new_id)
+        await insert_event(
+            session, key=key, payload=text, run_id=run_id, new_id=new_id, idempotency_key=idempotency_key
+        )
         return
     if scope is None:
         raise WrongContext("emit_event works inside a running workflow; elsewhere use engine.emit_event(...)")
     scope.check_task("emit_event")
     scope.check_session("emit_event")
-    await _emit_once(scope, key=key, text=text, run_id=run_id)
+    await _emit_once(scope, key=key, text=text, run_id=run_id, idempotency_key=idempotency_key)
 
 
-async def _emit_once(scope: Scope, *, key: str, text: str, run_id: str | None) -> None:
+async def _emit_once(
+    scope: Scope, *, key: str, text: str, run_id: str | None, idempotency_key: str | None = None
+) -> None:
     execution = scope.execution
     path = scope.next_path(f"emit:{key}")
     if path in execution.journal:
         _checked(scope, execution.journal[path], kind=StepKind.MESSAGE, name=key)
         return
-    scope.check()
-    now = execution.engine.runtime.clock.now()
+    await scope.begin()
+    now = execution.moment()
     record = StepRecord(
         run_id=execution.run.id,
         path=path,
@@ -273,7 +300,8 @@ async def _emit_once(scope: Scope, *, key: str, text: str, run_id: str | None) -
         result="null",
         epoch=execution.epoch,
     )
-    await execution.record(record, event=NewEvent(execution.engine.new_id(), key, text, run_id))
+    event = NewEvent(execution.engine.new_id(), key, text, run_id, idempotency_key)
+    await execution.record(record, event=event, is_shielded=scope.is_shielded)
 
 
 __all__ = [

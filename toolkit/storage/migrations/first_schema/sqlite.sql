@@ -75,11 +75,13 @@ CREATE TABLE toolkit_event (
     run_id VARCHAR,
     wait_id VARCHAR,
     payload TEXT,
+    idempotency_key VARCHAR,
     created_at TEXT NOT NULL,
     CONSTRAINT pk_toolkit_event PRIMARY KEY (id)
 );
 CREATE INDEX ix_toolkit_event_key ON toolkit_event ("key", seq);
 CREATE INDEX ix_toolkit_event_unnumbered ON toolkit_event (id) WHERE seq IS NULL;
+CREATE UNIQUE INDEX uq_toolkit_event_key ON toolkit_event ("key", idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE TABLE toolkit_file (
     id TEXT NOT NULL,
     filename TEXT NOT NULL,
@@ -97,7 +99,8 @@ CREATE TABLE toolkit_file (
     CONSTRAINT ck_toolkit_file_state CHECK (state IN ('stored', 'quarantined'))
 );
 CREATE INDEX ix_toolkit_file_created_by ON toolkit_file (created_by, id);
-CREATE UNIQUE INDEX ux_toolkit_file_key ON toolkit_file (storage, "key");
+CREATE INDEX ix_toolkit_file_key ON toolkit_file (storage, "key");
+CREATE INDEX ix_toolkit_file_sha256 ON toolkit_file (sha256);
 CREATE TABLE toolkit_file_sweep (
     name TEXT NOT NULL,
     due_at TEXT NOT NULL,
@@ -244,11 +247,28 @@ CREATE TABLE toolkit_run (
     cancel_requested_at TEXT,
     cancel_reason VARCHAR,
     cancelled_by VARCHAR,
+    deadline_at TEXT,
+    close_policy VARCHAR,
+    cancel_mode VARCHAR,
+    on_cancel VARCHAR,
+    continued_from VARCHAR,
+    continued_as VARCHAR,
+    is_watched BOOLEAN,
+    progress TEXT,
+    error_summary VARCHAR,
+    paused_by VARCHAR,
+    forked_from VARCHAR,
+    forked_at_step VARCHAR,
+    key_run_id VARCHAR,
     CONSTRAINT pk_toolkit_run PRIMARY KEY (id),
     CONSTRAINT ck_toolkit_run_state CHECK (state IN ('pending', 'running', 'suspended', 'succeeded', 'failed', 'cancelled', 'parked')),
     CONSTRAINT ck_toolkit_run_finished CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))
 );
+CREATE INDEX ix_toolkit_run_continued ON toolkit_run (continued_from) WHERE continued_from IS NOT NULL;
+CREATE INDEX ix_toolkit_run_deadline ON toolkit_run (deadline_at) WHERE deadline_at IS NOT NULL AND finished_at IS NULL AND cancel_requested_at IS NULL;
 CREATE INDEX ix_toolkit_run_due ON toolkit_run (priority DESC, due_at) WHERE state IN ('pending', 'suspended') AND due_at IS NOT NULL;
+CREATE INDEX ix_toolkit_run_error ON toolkit_run (id) WHERE error_summary IS NOT NULL;
+CREATE INDEX ix_toolkit_run_forked ON toolkit_run (forked_from) WHERE forked_from IS NOT NULL;
 CREATE INDEX ix_toolkit_run_parent ON toolkit_run (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX ix_toolkit_run_state ON toolkit_run (state, id);
 CREATE INDEX ix_toolkit_run_suspect ON toolkit_run (due_at) WHERE losses >= 2 AND state IN ('pending', 'suspended');
@@ -378,6 +398,18 @@ CREATE TABLE toolkit_worker (
     heartbeat_at TEXT NOT NULL,
     CONSTRAINT pk_toolkit_worker PRIMARY KEY (id)
 );
+CREATE TABLE toolkit_attribute (
+    run_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    value VARCHAR NOT NULL,
+    position FLOAT,
+    CONSTRAINT pk_toolkit_attribute PRIMARY KEY (run_id, name),
+    CONSTRAINT ck_toolkit_attribute_kind CHECK (kind IN ('tag', 'text', 'number', 'time')),
+    CONSTRAINT fk_toolkit_attribute_run_id FOREIGN KEY(run_id) REFERENCES toolkit_run (id)
+);
+CREATE INDEX ix_toolkit_attribute_position ON toolkit_attribute (name, position, run_id) WHERE position IS NOT NULL;
+CREATE INDEX ix_toolkit_attribute_value ON toolkit_attribute (name, value, run_id);
 CREATE TABLE toolkit_step (
     run_id VARCHAR NOT NULL,
     path VARCHAR NOT NULL,

@@ -1,0 +1,485 @@
+"""The code changes while runs are under way: what they notice, and what their authors can say about it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tests.workflows.conftest import StartEngine, until, until_state
+from toolkit.errors import DefinitionError, WrongContext
+from toolkit.workflows import (
+    Engine,
+    RunHandle,
+    RunState,
+    Upcaster,
+    Workflow,
+    check_live_runs,
+    gather,
+    patched,
+    read_run,
+    replay,
+    step,
+    wait_for_event,
+    workflow,
+)
+
+calls: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def no_calls() -> None:
+    calls.clear()
+
+
+@step()
+async def note(text: str) -> str:
+    calls.append(text)
+    return text
+
+
+@step(name="note")
+async def note_twice(text: str, times: int) -> str:
+    calls.append(text * times)
+    return text * times
+
+
+async def finished(engine: Engine, run_id: str) -> str:
+    return await asyncio.wait_for(engine.wait_for_completion(run_id), 10)
+
+
+async def deploy(start_engine: StartEngine, old: Engine, *workflows: Workflow[Any, Any], **options: Any) -> Engine:
+    """End the old process and start one with other code."""
+    await old.close()
+    return await start_engine(*workflows, **options)
+
+
+# patched -------------------------------------------------------------------------------------------------------------
+
+
+@workflow(name="pay")
+async def pay_1() -> list[str]:
+    done = [await note("a")]
+    await wait_for_event("go")
+    return [*done, await note("b")]
+
+
+@workflow(name="pay")
+async def pay_2() -> list[str]:
+    done = [await note("a")]
+    if await patched("check-before-waiting"):
+        done.append(await note("check"))
+    await wait_for_event("go")
+    if await patched("check-after-waiting"):
+        done.append(await note("late check"))
+    if await patched("check-before-waiting"):
+        done.append(await note("again"))
+    return [*done, await note("b")]
+
+
+async def test_a_run_that_passed_a_patch_takes_the_old_way_for_ever_and_a_new_place_the_new_one(
+    start_engine: StartEngine,
+) -> None:
+    old = await start_engine(pay_1)
+    run = await old.start(pay_1)
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, pay_2)
+    await new.emit_event("go", run_id=run.id)
+
+    assert await finished(new, run.id) == '["a","late check","b"]'
+    kept = {step.name: step.result for step in await new.list_steps(run.id) if step.path.startswith("patched:")}
+    assert kept == {"check-before-waiting": "false", "check-after-waiting": "true"}
+
+
+async def test_a_new_run_takes_every_patch_also_after_a_restart(start_engine: StartEngine) -> None:
+    old = await start_engine(pay_2)
+    run = await old.start(pay_2)
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, pay_2)
+    await new.emit_event("go", run_id=run.id)
+
+    assert await finished(new, run.id) == '["a","check","late check","again","b"]'
+
+
+@workflow(name="branches")
+async def branches_1() -> list[str]:
+    async def branch(name: str) -> str:
+        await note(name)
+        return str(await wait_for_event(name))
+
+    return list(await gather(branch("x"), branch("y")))
+
+
+@workflow(name="branches")
+async def branches_2() -> list[str]:
+    async def branch(name: str) -> str:
+        await note(name)
+        if await patched("shout"):
+            return str(await wait_for_event(name)).upper()
+        return str(await wait_for_event(name))
+
+    return list(await gather(branch("x"), branch("y")))
+
+
+async def test_branches_of_one_run_agree_on_a_patch(start_engine: StartEngine) -> None:
+    old = await start_engine(branches_1)
+    first = await old.start(branches_1)
+    await until_state(old, first.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, branches_2)
+    second = await new.start(branches_2)
+    for key in ("x", "y"):
+        await new.emit_event(key, key)
+
+    assert await finished(new, first.id) == '["x","y"]'
+    assert await finished(new, second.id) == '["X","Y"]'
+
+
+@workflow()
+async def patch_in_a_step() -> bool:
+    @step()
+    async def body() -> bool:
+        return await patched("x")
+
+    return await body()
+
+
+async def test_a_patch_belongs_in_the_workflow(start_engine: StartEngine) -> None:
+    engine = await start_engine(patch_in_a_step)
+    run = await engine.start(patch_in_a_step)
+
+    with pytest.raises(Exception, match="not replayed") as caught:
+        await finished(engine, run.id)
+    assert isinstance(caught.value.__cause__, WrongContext)
+
+
+# Versions ------------------------------------------------------------------------------------------------------------
+
+
+@workflow(name="ship", version="1")
+async def ship_1() -> str:
+    await wait_for_event("go")
+    return "by lorry"
+
+
+@workflow(name="ship", version="2")
+async def ship_2() -> str:
+    await wait_for_event("go")
+    return "by train"
+
+
+async def test_a_run_keeps_the_version_it_began_with_and_new_ones_begin_with_the_first_registered(
+    start_engine: StartEngine,
+) -> None:
+    old = await start_engine(ship_1)
+    first = await old.start(ship_1)
+    await until_state(old, first.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, ship_2, ship_1)
+    second = await new.start_json("ship", {})
+    await new.emit_event("go")
+
+    assert await finished(new, first.id) == '"by lorry"'
+    assert await finished(new, second.id) == '"by train"'
+    assert [(await new.get_run(run.id)).summary.version for run in (first, second)] == ["1", "2"]
+
+
+async def test_a_version_that_nobody_has_is_left_for_others_then_parked_with_an_alert(
+    start_engine: StartEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = await start_engine(ship_1)
+    left = await old.start(ship_1)
+    lost = await old.start(ship_1)
+    for run in (left, lost):
+        await until_state(old, run.id, RunState.SUSPENDED)
+    new = await deploy(start_engine, old, ship_2, unknown_grace_seconds=1.5, lease_seconds=1.0)
+    await new.emit_event("go", run_id=left.id)
+    other = await start_engine(ship_1)
+    assert await finished(other, left.id) == '"by lorry"'
+    await other.close()
+
+    with caplog.at_level(logging.ERROR, "toolkit.workflows"):
+        await new.emit_event("go", run_id=lost.id)
+        await until_state(new, lost.id, RunState.PARKED)
+        await until(lambda: any(record.__dict__.get("event") == "run.parked_unknown" for record in caplog.records))
+
+    assert "version '1' of the workflow 'ship'" in str((await new.get_run(lost.id)).error)
+
+
+async def test_two_definitions_of_one_version_are_refused_with_both_places(start_engine: StartEngine) -> None:
+    @workflow(name="ship", version="1")
+    async def another() -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"two workflows are called 'ship'.*test_changes.*test_changes"):
+        await start_engine(ship_1, another)
+
+
+# Mismatches ----------------------------------------------------------------------------------------------------------
+
+
+class Order(BaseModel):
+    number: int
+    lines: list[str]
+
+
+@step()
+async def book(order: Order) -> int:
+    return order.number
+
+
+def booking(*lines: str) -> Workflow[[], int]:
+    @workflow(name="booking")
+    async def booking() -> int:
+        number = await book(Order(number=1, lines=list(lines)))
+        await wait_for_event("go")
+        return number
+
+    return booking
+
+
+async def test_a_mismatch_parks_the_run_and_shows_what_differs(start_engine: StartEngine) -> None:
+    before, after = booking("a", "b"), booking("a", "c", "d")
+    old = await start_engine(before)
+    run = await old.start(before)
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, after)
+    await new.emit_event("go")
+    await until_state(new, run.id, RunState.PARKED)
+
+    error = str((await new.get_run(run.id)).error)
+    for line in (
+        "the code no longer matches the journal of this run",
+        "at:       book/0",
+        'order.lines[1]: recorded \\"b\\", now \\"c\\"',
+        'order.lines[2]: recorded nothing, now \\"d\\"',
+        "guard the change with patched",
+    ):
+        assert line in error
+    assert "lines[0]" not in error
+
+
+@workflow(name="turn")
+async def turn_1() -> None:
+    await wait_for_event("decision")
+
+
+@step(name="decision")
+async def decision() -> str:
+    calls.append("decided")
+    return "yes"
+
+
+@workflow(name="turn")
+async def turn_2() -> str:
+    return await decision()
+
+
+async def test_a_step_where_a_wait_is_open_parks_the_run_and_is_not_performed(start_engine: StartEngine) -> None:
+    old = await start_engine(turn_1)
+    run = await old.start(turn_1)
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, turn_2)
+    await new.emit_event("decision")
+    await until_state(new, run.id, RunState.PARKED)
+
+    assert "recorded: wait 'decision'" in str((await new.get_run(run.id)).error)
+    assert calls == []
+
+
+# Upcasters -----------------------------------------------------------------------------------------------------------
+
+
+class Price(BaseModel):
+    amount: int
+    currency: str
+
+
+class Bare(BaseModel):
+    amount: int
+
+
+@step(name="price")
+async def price_1(item: str) -> Bare:
+    return Bare(amount=7)
+
+
+@step(name="price")
+async def price_2(item: str, shop: str) -> Price:
+    return Price(amount=8, currency="EUR")
+
+
+@workflow(name="buy", version="1")
+async def buy_1(item: str) -> Bare:
+    price = await price_1(item)
+    await wait_for_event("go")
+    return price
+
+
+def with_currency(old: dict[str, Any]) -> dict[str, Any]:
+    return {"currency": "GBP", **old}
+
+
+def buy_now(*upcasters: Upcaster) -> Workflow[..., Price]:
+    @workflow(name="buy", version="1", upcasters=upcasters)
+    async def buy(item: str, shop: str) -> Price:
+        price = await price_2(item, shop)
+        await wait_for_event("go")
+        return price
+
+    return buy
+
+
+_UPCASTERS = (
+    Upcaster(function=lambda old: {"shop": "corner", **old}, input=True, arguments_of=["price"], versions=["1"]),
+    Upcaster(function=with_currency, results_of=["price"], output=True),
+    Upcaster(function=lambda old: {"never": "used"}, results_of=["price"], versions=["2"]),
+)
+
+
+async def test_payloads_of_older_code_are_brought_up_to_date_before_they_are_read(start_engine: StartEngine) -> None:
+    old = await start_engine(buy_1)
+    run = await old.start(buy_1, "apple")
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    buy = buy_now(*_UPCASTERS)
+    new = await deploy(start_engine, old, buy)
+    await new.emit_event("go", run_id=run.id)
+
+    assert await finished(new, run.id) == '{"amount":7,"currency":"GBP"}'
+
+
+async def test_the_result_of_a_run_of_older_code_is_read_in_todays_type(start_engine: StartEngine) -> None:
+    old = await start_engine(buy_1)
+    run = await old.start(buy_1, "apple", idempotency_key="k")
+    await old.emit_event("go", run_id=run.id)
+    await finished(old, run.id)
+    buy = buy_now(*_UPCASTERS)
+    new = await deploy(start_engine, old, buy)
+
+    again = await new.start_json("buy", {"item": "apple", "shop": "x"}, idempotency_key="other")
+    await new.cancel(again.id)
+
+    handle = type(again)(new, run.id, buy)
+    assert await handle.result() == Price(amount=7, currency="GBP")
+
+
+@pytest.mark.parametrize(
+    ("upcasters", "words"),
+    [
+        (_UPCASTERS[:1], "the result of the step at price/0 cannot be read any more"),
+        (_UPCASTERS[1:], "the input of the run cannot be read any more"),
+        (
+            (_UPCASTERS[0], Upcaster(function=lambda old: old["missing"], results_of=["price"])),
+            "error:    KeyError: 'missing'",
+        ),
+    ],
+    ids=["result", "input", "upcaster"],
+)
+async def test_what_cannot_be_read_parks_the_run_and_says_what_to_do(
+    start_engine: StartEngine, upcasters: tuple[Upcaster, ...], words: str
+) -> None:
+    old = await start_engine(buy_1)
+    run = await old.start(buy_1, "apple")
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    new = await deploy(start_engine, old, buy_now(*upcasters))
+    await new.emit_event("go", run_id=run.id)
+    await until_state(new, run.id, RunState.PARKED)
+
+    assert words in str((await new.get_run(run.id)).error)
+
+
+# Replays -------------------------------------------------------------------------------------------------------------
+
+tosses: list[None] = []
+
+
+def is_heads() -> bool:
+    """What a workflow may not ask for: it differs from call to call."""
+    tosses.append(None)
+    return len(tosses) % 2 == 1
+
+
+@workflow()
+async def toss() -> str:
+    return await note("heads" if is_heads() else "tails")
+
+
+@step()
+async def tails() -> str:
+    return "tails"
+
+
+@workflow()
+async def toss_names() -> str:
+    return await note("heads") if is_heads() else await tails()
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [(toss, 'recorded "heads", now "tails"'), (toss_names, "asked for, not on record:     tails/0")],
+)
+async def test_a_finished_run_is_replayed_at_once_and_hidden_nondeterminism_shows(
+    start_engine: StartEngine, caplog: pytest.LogCaptureFixture, which: Workflow[[], str], words: str
+) -> None:
+    tosses.clear()
+    engine = await start_engine(which, pay_2, replays_finished=True)
+
+    with caplog.at_level(logging.ERROR, "toolkit.workflows"):
+        sound = await engine.start(pay_2)
+        await engine.emit_event("go", run_id=sound.id)
+        await finished(engine, sound.id)
+        run = await engine.start(which)
+        await finished(engine, run.id)
+        await until(lambda: caplog.records)
+
+    (record,) = caplog.records
+    assert record.__dict__["run_id"] == run.id
+    assert words in record.getMessage()
+    assert calls == ["a", "check", "late check", "again", "b", "heads"]  # nothing was done again
+
+
+async def test_a_replay_of_a_live_run_says_where_it_stands(start_engine: StartEngine) -> None:
+    engine = await start_engine(branches_1)
+    run = await engine.start(branches_1)
+    await until_state(engine, run.id, RunState.SUSPENDED)
+
+    found = await replay(await read_run(engine, run.id), branches_1, engine=engine)
+
+    assert found.verdict == "goes on"
+    assert sorted(found.waiting) == ["gather.0/0/x/0", "gather.0/1/y/0"]
+    assert not found.beyond
+    assert calls == ["x", "y"]
+
+
+async def test_live_runs_that_new_code_would_break_are_found_without_touching_them(start_engine: StartEngine) -> None:
+    before, after = booking("a"), booking("b")
+    old = await start_engine(before, pay_1, ship_1, turn_1)
+    runs: dict[str, RunHandle[Any]] = {
+        "broken": await old.start(before),
+        "patched": await old.start(pay_1),
+        "unknown": await old.start(ship_1),
+        "moved": await old.start(turn_1),
+    }
+    for run in runs.values():
+        await until_state(old, run.id, RunState.SUSPENDED)
+
+    @workflow(name="turn")
+    async def turn_without_a_question() -> None: ...
+
+    new = await deploy(start_engine, old, after, pay_2, ship_2, turn_without_a_question, is_worker=False)
+    before_check = [await new.get_run(run.id) for run in runs.values()]
+    found = {replay.run_id: replay async for replay in check_live_runs(new)}
+
+    verdicts = {name: found[run.id].verdict for name, run in runs.items()}
+    assert verdicts == {"broken": "breaks", "patched": "goes on", "unknown": "breaks", "moved": "doubtful"}
+    assert "there is no workflow 'ship 1'" in str(found[runs["unknown"].id].fault)
+    assert list(found[runs["moved"].id].unread) == ["decision/0"]
+    assert [await new.get_run(run.id) for run in runs.values()] == before_check

@@ -1,0 +1,156 @@
+"""What an operator may do to runs: pause, resume and release them, retry those that failed, fork any."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from toolkit.errors import NotFound, RunStateError, StorageError
+from toolkit.serialization import codec_for
+from toolkit.storage import OutcomeUnknown, Script
+from toolkit.workflows.forks import Forked, Wanted, fork_run
+from toolkit.workflows.standings import Standing, pause_run, release_run, resume_run
+from toolkit.workflows.states import RunState
+
+if TYPE_CHECKING:
+    from toolkit.workflows.engine import Engine
+
+T = TypeVar("T")
+
+
+class RunControl:
+    """The operator's door to the runs of one installation, whichever process advances them.
+
+    ``by`` is who asks; it stands on the run. Every call is safe to repeat: what is so already is left as it is.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def pause(self, run_id: str, *, by: str | None = None) -> Standing:
+        """Have a run begin nothing more until it is resumed.
+
+        A step under way ends and is kept. Events and answers that come meanwhile are kept for it, and a timer that
+        falls due goes off when it is resumed. Its children go on: each run is paused by itself.
+
+        Raises:
+            NotFound: there is no such run.
+            RunStateError: it has ended.
+        """
+        standing = await self._change(run_id, pause_run(run_id, by=by, own_now=self._own_now()), wanted="paused")
+        self._engine.residents.request_pause(run_id)
+        return standing
+
+    async def resume(self, run_id: str) -> Standing:
+        """Let a paused run go on.
+
+        Raises:
+            NotFound, RunStateError: as for :meth:`pause`.
+        """
+        standing = await self._change(run_id, resume_run(run_id), wanted="resumed")
+        self._engine.poke()
+        return standing
+
+    async def release(self, run_id: str) -> Standing:
+        """Let a parked run go on, once what parked it is mended: it is rebuilt from its journal by today's code.
+
+        A run that was released already is left as it is.
+
+        Raises:
+            NotFound: there is no such run.
+            RunStateError: it has ended, so it can only be retried or forked.
+        """
+        standing = await self._change(run_id, release_run(run_id, own_now=self._own_now()), wanted=RunState.PENDING)
+        self._engine.poke()
+        return standing
+
+    async def retry(self, run_id: str, *, by: str | None = None) -> Forked:
+        """Go on with a run that failed or was cancelled, as a new run that begins with the step that failed.
+
+        What succeeded before is kept and not run again; so is what an agent has paid for inside the failed step. The
+        steps have the idempotency keys that they had. A child that failed is retried in the same way. The run itself
+        stays as it ended; a second retry of it gives the same new run, which may be retried in its turn.
+
+        Raises:
+            NotFound: there is no such run.
+            Conflict: it has not ended so, or has undone its steps; the message says what to do instead.
+        """
+        wanted = Wanted(run_id, is_retry=True, by=by, idempotency_key=f"retry:{run_id}", versions=self._versions())
+        return await self._make(wanted)
+
+    async def fork(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        results: Mapping[str, Any] | None = None,
+        by: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Forked:
+        """Make a new run that begins as ``run_id`` did and goes its own way from the step at path ``from_step``.
+
+        What was recorded before that step is copied and holds, also where the input is another; without a step the
+        new run begins at the beginning. ``input`` are arguments by name, which replace those of the run; the others
+        stay. ``results`` gives results to steps by path: they are not run. The old run stays as it is, and goes on if
+        it has not ended.
+
+        Raises:
+            NotFound: there is no such run, no such step in its journal, or no such workflow here.
+            InvalidInput: the input does not fit the workflow.
+        """
+        text = None if input is None else await self._changed_input(run_id, input)
+        wanted = Wanted(
+            run_id,
+            from_step=from_step,
+            input=text,
+            input_digest=None if text is None else hashlib.sha256(text.encode()).hexdigest(),
+            results={path: codec_for(Any).encode(value) for path, value in (results or {}).items()},
+            by=by,
+            idempotency_key=idempotency_key,
+            versions=self._versions(),
+        )
+        return await self._make(wanted)
+
+    async def _changed_input(self, run_id: str, changes: Mapping[str, Any]) -> str:
+        run = await self._engine.get_run(run_id)
+        workflow = self._engine.workflows.get(run.summary.workflow)
+        if workflow is None:
+            raise NotFound("workflow", run.summary.workflow, known=list(self._engine.workflows))
+        kept = json.loads(run.input)
+        changed = json.loads(codec_for(Any).encode(dict(changes)))
+        return workflow.signature.encode(workflow.signature.parse(json.dumps({**kept, **changed})))
+
+    async def _make(self, wanted: Wanted) -> Forked:
+        forked = await self._run(fork_run(wanted, new_id=self._engine.new_id, own_now=self._own_now()))
+        self._engine.poke()
+        return forked
+
+    async def _change(self, run_id: str, script: Script[Standing | None], *, wanted: str) -> Standing:
+        standing = await self._run(script)
+        if standing is None:
+            raise NotFound("run", run_id)
+        if standing.state.is_final:
+            raise RunStateError(run_id, state=standing.state, wanted=wanted)
+        return standing
+
+    async def _run(self, script: Script[T]) -> T:
+        try:
+            return await self._engine.run_script(script)
+        except OutcomeUnknown as error:
+            raise StorageError(
+                "the database connection broke during the commit: it is unknown whether this was kept; ask again, it "
+                "is done once"
+            ) from error
+
+    def _own_now(self) -> datetime | None:
+        return self._engine.runtime.clock.now() if self._engine.database.is_own_time else None
+
+    def _versions(self) -> dict[str, str | None]:
+        return {name: workflow.version for name, workflow in self._engine.workflows.items()}
+
+
+__all__ = ["Forked", "RunControl", "Standing"]

@@ -1,0 +1,90 @@
+"""The checkpoints of one run in memory, and which of those on record its code has not asked for yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import overload
+
+from toolkit.workflows.operations import StepRecord
+
+PATCH = "patched:"
+# Not asked for by code in order: what a patch decided, and what a run that went on as another had heard.
+_ASIDE = (PATCH, "continued/")
+
+
+class Journal(dict[str, StepRecord]):
+    """Checkpoints by path, of which those that were on record when the run was read in are *unread* until asked for.
+
+    A run that has nothing unread stands where its journal ends. ``upcast`` is applied to a record that other code may
+    have written, when it is first asked for; it may raise ``RunParked``.
+    """
+
+    def __init__(
+        self,
+        steps: Iterable[StepRecord] = (),
+        *,
+        waits: Iterable[str] = (),
+        upcast: Callable[[StepRecord], StepRecord] | None = None,
+    ) -> None:
+        """``waits`` are the paths of waits that are open."""
+        super().__init__((step.path, step) for step in steps)
+        self._upcast = upcast
+        self._old = set(self) if upcast is not None else set[str]()
+        self._unread = dict.fromkeys([*self, *waits])  # in order of their record
+        self._asked: set[str] = set()
+
+    @overload  # type: ignore[override]  # a default would hide that something was asked for in vain
+    def get(self, path: str) -> StepRecord | None: ...
+    @overload
+    def get(self, path: str, default: StepRecord) -> StepRecord: ...
+
+    def get(self, path: str, default: StepRecord | None = None) -> StepRecord | None:
+        if self._unread or self._old:
+            self._ask(path)
+        return super().get(path, default)
+
+    def __getitem__(self, path: str) -> StepRecord:
+        if self._unread or self._old:
+            self._ask(path)
+        return super().__getitem__(path)
+
+    def __contains__(self, path: object) -> bool:
+        if self._unread:
+            self._asked.add(str(path))
+            self._unread.pop(str(path), None)
+        return super().__contains__(path)
+
+    def holds(self, path: str) -> bool:
+        """Whether ``path`` is on record; asking so does not count as the code's asking."""
+        return super().__contains__(path)
+
+    def note_foreign(self, path: str) -> None:
+        """The record at ``path`` was delivered by others, and may have been written by other code."""
+        if self._upcast is not None:
+            self._old.add(path)
+
+    @property
+    def unread(self) -> list[str]:
+        """The paths on record that the code has not asked for, in the order of their record.
+
+        What stands below a step that was asked for belongs to that step, and so does what stands below branches whose
+        outcome is on record.
+        """
+        return [path for path in self._unread if not path.startswith(_ASIDE) and not self._is_accounted_for(path)]
+
+    def _is_accounted_for(self, path: str) -> bool:
+        ancestor, _, _ = path.rpartition("/")
+        while ancestor:
+            is_step = ancestor.rpartition("/")[2].isdigit()  # branches end in ".0", steps in "/0"
+            if ancestor in self._asked and (is_step or super().__contains__(ancestor)):
+                return True
+            ancestor, _, _ = ancestor.rpartition("/")
+        return False
+
+    def _ask(self, path: str) -> None:
+        self._asked.add(path)
+        self._unread.pop(path, None)
+        if path in self._old:
+            assert self._upcast is not None
+            self[path] = self._upcast(super().__getitem__(path))
+            self._old.discard(path)
