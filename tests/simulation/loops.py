@@ -13,6 +13,7 @@ from typing import Any, cast
 
 _MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 _HOST: ContextVar[Host | None] = ContextVar("host", default=None)
+_MANY_TASKS = 64
 
 
 class Host:
@@ -21,13 +22,24 @@ class Host:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_alive = True
-        self.is_paused = False
+        self.is_running = True  # alive, and not paused
         self.is_mourned = False
         self.held: list[asyncio.Handle] = []
-        self.tasks: dict[asyncio.Task[Any], None] = {}  # those that are not done, in order of their start
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    @property
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """The tasks that are not done, in the order of their start."""
+        return [task for task in self._tasks if not task.done()]
+
+    def note_task(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that was started here; a callback of the task would be one more turn for each."""
+        self._tasks.append(task)
+        if len(self._tasks) > _MANY_TASKS:
+            self._tasks = self.tasks
 
 
-class SimulatedLoop(asyncio.SelectorEventLoop):
+class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs ready callbacks in random order and jumps to the next timer when there are none."""
 
     # asyncio's own queues, which it does not declare
@@ -59,27 +71,27 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def pause(self, host: Host, seconds: float) -> None:
         """Run nothing of ``host`` for a while."""
-        host.is_paused = True
+        host.is_running = False
         self.call_later(seconds, self._resume, host)
 
     def _resume(self, host: Host) -> None:
-        host.is_paused = False
         if not host.is_alive:
             return
+        host.is_running = True
         self._ready.extend(host.held)
         host.held.clear()
 
     def kill(self, host: Host) -> None:
         """Run nothing of ``host`` ever again."""
-        host.is_alive = False
+        host.is_alive = host.is_running = False
 
     async def bury(self, host: Host) -> None:
         """Let the coroutines of a dead host end, so that none is found pending when memory is tidied."""
-        host.is_alive, host.is_paused, host.is_mourned = True, False, True
+        host.is_alive = host.is_running = host.is_mourned = True
         self._ready.extend(host.held)
         host.held.clear()
         for _ in range(30):
-            pending = [task for task in host.tasks if not task.done()]
+            pending = host.tasks
             if not pending:
                 break
             for task in pending:
@@ -89,34 +101,42 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
                 )  # nobody is left to hear of it
             for _ in range(10):
                 await asyncio.sleep(0)
-        host.is_alive = False
+        self.kill(host)
 
     # What asyncio calls --------------------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
-        while self._scheduled and self._scheduled[0]._cancelled:
-            heapq.heappop(self._scheduled)._scheduled = False
-        if not self._ready:
-            if not self._scheduled:
+        ready, timers = self._ready, self._scheduled
+        while timers and timers[0]._cancelled:
+            heapq.heappop(timers)._scheduled = False
+        if not ready:
+            if not timers:
                 raise RuntimeError("nothing is ready and no timer is set: the simulation waits for ever")
-            self._now = max(self._now, self._scheduled[0]._when)
-        while self._scheduled and self._scheduled[0]._when <= self._now:
-            timer = heapq.heappop(self._scheduled)
+            self._now = max(self._now, timers[0]._when)
+        while timers and timers[0]._when <= self._now:
+            timer = heapq.heappop(timers)
             timer._scheduled = False
-            if not timer._cancelled:
-                self._ready.append(timer)
-        self._run_ready()
-
-    def _run_ready(self) -> None:
-        batch = [handle for handle in self._ready if not handle._cancelled]
-        self._ready.clear()
-        self._random.shuffle(batch)
+            ready.append(timer)
+        if len(ready) == 1:  # half of all turns
+            batch = [ready.popleft()]
+        else:
+            batch = list(ready)
+            ready.clear()
+            self._random.shuffle(batch)
         for handle in batch:
+            if handle._cancelled:
+                continue
             host = handle._context.get(_HOST)
-            if host is not None and (host.is_paused or not host.is_alive):
-                host.held.append(handle)
-            elif not handle._cancelled:
+            if host is None or host.is_running:
                 handle._run()
+            else:
+                host.held.append(handle)
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """There is nothing outside this loop."""
+
+    def _write_to_self(self) -> None:
+        """There is nobody to wake: no thread of a history calls in."""
 
     def _complain(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         host = _HOST.get()
@@ -132,8 +152,7 @@ def _make_task(
     task = asyncio.Task(work, loop=loop, context=context)
     host = context.get(_HOST) if context is not None else _HOST.get()
     if host is not None:
-        host.tasks[task] = None
-        task.add_done_callback(lambda done: host.tasks.pop(done, None))
+        host.note_task(task)
     return task
 
 

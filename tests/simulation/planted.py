@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.simulation.histories import play_history
-from toolkit.storage import Statement
-from toolkit.workflows import batches, branches, statements
+from toolkit.workflows import batches, branches
 from toolkit.workflows.engine import Engine
 from toolkit.workflows.operations import Suspend
 from toolkit.workflows.orchestrator import Orchestrator
@@ -50,14 +49,13 @@ def _cancel_is_not_read(self: Any, row: Any) -> None:
     _HOLD(self, [*row[:12], None, *row[13:]])
 
 
-async def _waits_stay_open(*_: Any) -> None:
+async def _waits_stay_open(*_: Any, **__: Any) -> None:
     return None
 
 
-def _blind(statement: Statement) -> Statement:
-    text = statement.sqlite.replace("ORDER BY", "AND 1 = 0 ORDER BY")
-    assert text != statement.sqlite
-    return replace(statement, sqlite=text)
+def _see_nothing(self: Any, by_key: Any) -> Generator[Any, Any, dict[str, Any]]:
+    yield from ()
+    return {}
 
 
 # What is wrong -> how to make it so.
@@ -68,9 +66,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a cursor is what memory says": lambda: patch.object(_Batch, "_delivered_numbers", _no_cursor),
     "a cancel is not read under the lock": lambda: patch.object(_Batch, "_hold", _cancel_is_not_read),
     "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _waits_stay_open),
-    "a wait does not look for what is there": lambda: patch.object(
-        statements, "NUMBERED_EVENTS", _blind(statements.NUMBERED_EVENTS)
-    ),
+    "a wait does not look for what is there": lambda: patch.object(_Batch, "_numbered_events", _see_nothing),
     "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,8 +29,8 @@ def page() -> Iterator[ModuleType]:
 
 
 @pytest.fixture
-async def engine(page: ModuleType, start_engine: StartEngine) -> AsyncIterator[Engine]:
-    yield await start_engine(*(found for found in vars(page).values() if isinstance(found, Workflow)))
+async def engine(page: ModuleType, start_engine: StartEngine) -> Engine:
+    return await start_engine(*(found for found in vars(page).values() if isinstance(found, Workflow)))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ async def engine(page: ModuleType, start_engine: StartEngine) -> AsyncIterator[E
         ("deliver", ("o1",), ("shipped", None), "on its way"),
     ],
 )
-async def test_each_workflow_of_the_guide_ends_as_the_guide_says(
+async def test_each_workflow_of_the_guide_ends_as_the_guide_says(  # noqa: PLR0917
     page: ModuleType, engine: Engine, name: str, arguments: tuple[Any, ...], event: tuple[str, Any] | None, result: Any
 ) -> None:
     run = await engine.start(getattr(page, name), *arguments)

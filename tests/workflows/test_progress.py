@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Literal
 
 import pytest
 
@@ -113,8 +114,8 @@ def test_delays_may_grow_by_a_factor_or_by_a_sum_or_be_listed() -> None:
 
 
 @workflow()
-async def hears_news(since: str) -> list[str]:
-    return [await wait_for_event("rates", since=since, payload_type=str)]  # type: ignore[arg-type]
+async def hears_news(since: Literal["run_start", "now"]) -> list[str]:
+    return [await wait_for_event("rates", since=since, payload_type=str)]
 
 
 @pytest.mark.parametrize("since", ["run_start", "now"])

@@ -47,6 +47,7 @@ class _Entry(Generic[Operation]):
     operation: Operation
     future: asyncio.Future[Any]
     then: Callable[[Any], None] | None
+    failed: Callable[[BaseException], None] | None
 
 
 class GroupCommit(Generic[Operation]):
@@ -67,18 +68,28 @@ class GroupCommit(Generic[Operation]):
         self._spawn = spawn
         self._waiting: list[_Entry[Operation]] = []
         self._drain: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.unavailable_since: float | None = None
         self.commits = 0
 
-    def submit(self, operation: Operation, *, then: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+    def submit(
+        self,
+        operation: Operation,
+        *,
+        then: Callable[[Any], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> asyncio.Future[Any]:
         """Commit ``operation`` with the next group.
 
-        ``then`` is called with the outcome in the order of the operations, before anybody who awaits the future goes
-        on; it must not raise. The future fails only when the database refuses a value of this very operation, or when
-        the outcome is unknown.
+        ``then`` is called with the outcome, or ``failed`` with the error, in the order of the operations and before
+        anybody who awaits the future goes on; neither may raise. (A callback of the future would be a turn of the event
+        loop for each operation.) The future fails only when the database refuses a value of this very operation, or
+        when the outcome is unknown.
         """
-        future = Outcome(loop=asyncio.get_running_loop())
-        self._waiting.append(_Entry(operation, future, then))
+        if self._loop is None:  # asking for the running loop is a system call on Python 3.11
+            self._loop = asyncio.get_running_loop()
+        future = Outcome(loop=self._loop)
+        self._waiting.append(_Entry(operation, future, then, failed))
         if self._drain is None:
             self._drain = self._spawn(self._drain_all())
         return future
@@ -154,6 +165,8 @@ class GroupCommit(Generic[Operation]):
 
 def _fail(batch: list[_Entry[Any]], error: BaseException) -> None:
     for entry in batch:
+        if entry.failed is not None:
+            entry.failed(error)
         if not entry.future.done():
             entry.future.set_exception(error)
             entry.future.exception()  # marked as seen: not everybody waits

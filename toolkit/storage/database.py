@@ -80,7 +80,7 @@ class Database:
             except OSError as error:
                 raise StorageError(f"the folder of the database {str(self.path)!r} cannot be made: {error}") from error
             self._writer = SqliteConnection(
-                self.path, synchronous=self.synchronous, on_foreign_commit=self.on_foreign_commit
+                self.path, synchronous=self.synchronous, on_foreign_commit=self._hear_foreign_commit
             )
             self._reader = SqliteConnection(self.path, synchronous=self.synchronous)
         else:
@@ -125,6 +125,9 @@ class Database:
         from toolkit.storage.postgresql import Listener
 
         return Listener(self.url, channel="toolkit", heard=heard)
+
+    def _hear_foreign_commit(self) -> None:
+        self.on_foreign_commit()  # whoever has set it since the database was opened
 
     def side_channel(self) -> SqliteConnection | SideChannel:
         """A blocking way to run scripts from a thread other than the event loop's."""

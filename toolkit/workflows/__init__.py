@@ -10,7 +10,7 @@ from toolkit.workflows.branches import First, gather, race, timeout, wait_any
 from toolkit.workflows.calls import Checkpoint, checkpoint, run_step
 from toolkit.workflows.cancellations import check_cancellation, compensation, shield
 from toolkit.workflows.continuations import continue_as_new
-from toolkit.workflows.control import Forked, RunControl, Standing
+from toolkit.workflows.control import BulkAction, BulkJob, BulkOutcome, Forked, RunControl, Standing
 from toolkit.workflows.current import RunContext, current_engine, current_run, resource, using_engine
 from toolkit.workflows.definitions import (
     CancelledRun,
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedRows",
     "Attribute",
+    "BulkAction",
+    "BulkJob",
+    "BulkOutcome",
     "CancelledRun",
     "Checkpoint",
     "ClosePolicy",

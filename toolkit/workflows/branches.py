@@ -97,11 +97,11 @@ async def wait_any(*calls: Awaitable[T]) -> First[T]:
         ValueError: there are no calls.
         WrongContext: outside a workflow.
     """
+    if not calls:
+        raise ValueError("wait_any and race need at least one call, found none")
     try:
         scope = require_scope("wait_any")
         path = scope.next_path("race", separator=".")
-        if not calls:
-            raise ValueError("wait_any and race need at least one call")
         recorded = scope.execution.journal.get(path)
         if recorded is None:
             scope.check()

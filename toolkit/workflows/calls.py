@@ -69,8 +69,8 @@ async def run_step(
     scope = current_scope()
     if scope is None:
         return await body()
-    scope.check_task(f"step {name!r}")
-    scope.check_session(f"step {name!r}")
+    scope.check_task("step", name)
+    scope.check_session("step", name)
     path = scope.next_path(name)
     execution = scope.execution
     recorded = execution.journal.get(path)
@@ -97,11 +97,7 @@ async def run_step(
         retry=retry or RetryPolicy(max_retries=max_retries),
         can_wait=can_wait,
     )
-
-    async def encoded() -> str:
-        return result.encode(await body())
-
-    return result.decode(await call.run(encoded))
+    return result.decode(await call.run(body, encode=result.encode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +180,23 @@ class _Call:
         self.attempt = 1
         self._on_beat: Callable[[], None] | None = None
 
-    async def run(self, body: Body[str]) -> str:
-        """The JSON text of the result, durable."""
+    async def run(self, body: Body[Any], *, encode: Callable[[Any], str] = str) -> str:
+        """The JSON text of the result, durable; ``encode`` makes it of what the body returns."""
         await self.scope.begin()
         self.started_at = self.execution.moment()
         self.execution.in_flight[self.path] = self
         try:
-            return await self._attempts(body)
+            return await self._attempts(body, encode)
         finally:
             self.execution.in_flight.pop(self.path, None)
             self.execution.shown.discard(self.path)
 
-    async def _attempts(self, body: Body[str]) -> str:
-        await self._skip_recorded_pauses()
+    async def _attempts(self, body: Body[Any], encode: Callable[[Any], str]) -> str:
+        if self.path in self.execution.last_pauses:
+            await self._skip_recorded_pauses()
         while True:
-            await self._await_lease()
+            if not self.execution.engine.is_leased:
+                await self._await_lease()
             context = StepContext(
                 self.execution.run.id,
                 self.path,
@@ -209,7 +207,7 @@ class _Call:
                 key_run_id=self.execution.run.key_run_id,
             )
             try:
-                text = await self._attempt(body, context)
+                text = await self._attempt(body, encode, context)
             except Exception as error:
                 if context.session is not None:
                     await context.session.give_up()
@@ -247,17 +245,28 @@ class _Call:
             await self.clock.sleep(_LEASE_LOOK)
             self.scope.check()
 
-    async def _attempt(self, body: Body[str], context: StepContext) -> str:
+    async def _attempt(self, body: Body[Any], encode: Callable[[Any], str], context: StepContext) -> str:
+        task = asyncio.current_task()
+        assert task is not None
         place = Scope(
             self.execution,
             self.path,
-            task=asyncio.current_task(),
+            task=task,
             step=context,
             can_wait=self.can_wait,
             is_shielded=self.scope.is_shielded,
         )
+        before = task.cancelling()
         with entered(place):
-            text = await self._within_limits(body, place)
+            try:
+                is_timed = self.timeout is not None or self.heartbeat_timeout is not None
+                text = encode(await (self._timed(body) if is_timed else body()))
+            except asyncio.CancelledError:
+                if place.is_dead:
+                    raise
+                if task.cancelling() > before:
+                    raise self.execution.foreign_cancellation() from None
+                raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
         if len(text) > LARGEST_PAYLOAD:
             raise SerializationError(
                 f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
@@ -279,22 +288,7 @@ class _Call:
                 raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
         return text
 
-    async def _within_limits(self, body: Body[str], place: Scope) -> str:
-        task = asyncio.current_task()
-        assert task is not None
-        before = task.cancelling()
-        try:
-            if self.timeout is None and self.heartbeat_timeout is None:
-                return await body()
-            return await self._timed(body)
-        except asyncio.CancelledError:
-            if place.is_dead:
-                raise
-            if task.cancelling() > before:
-                raise self.execution.foreign_cancellation() from None
-            raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
-
-    async def _timed(self, body: Body[str]) -> str:
+    async def _timed(self, body: Body[Any]) -> Any:
         """The attempt, given up when its time is up or when no heartbeat has come for too long."""
         loop = asyncio.get_running_loop()
         silence = self.heartbeat_timeout
@@ -369,11 +363,9 @@ class _Call:
 
     async def _skip_recorded_pauses(self) -> None:
         """After a crash, go on with the attempt that the last pause on record leads up to."""
-        last = self.execution.last_pauses.get(self.path)
-        if last is not None:
-            self.attempt = last
-            await sleep_on_record(self.scope, self._pause_path(), seconds=0.0)
-            self.attempt += 1
+        self.attempt = self.execution.last_pauses[self.path]
+        await sleep_on_record(self.scope, self._pause_path(), seconds=0.0)
+        self.attempt += 1
 
     async def _pause(self, seconds: float) -> None:
         if seconds > LONGEST_PAUSE and self.scope.can_wait:

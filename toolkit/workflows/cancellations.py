@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, Self
 
 from toolkit.errors import CompensationFailed
 from toolkit.workflows.failures import RunCancelled
@@ -64,7 +64,7 @@ class compensation:  # noqa: N801 - reads as a verb: `async with compensation() 
     def __init__(self) -> None:
         self._calls: list[tuple[Callable[..., Awaitable[Any]], tuple[Any, ...], dict[str, Any]]] = []
 
-    async def __aenter__(self) -> compensation:
+    async def __aenter__(self) -> Self:
         self._scope = require_scope("compensation")
         await _enter(self._scope, "compensation", mode=CancelMode.UNWIND)
         self._scope.execution.undoers += 1

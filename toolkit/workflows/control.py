@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolkit.errors import NotFound, RunStateError, StorageError
+from toolkit.errors import Conflict, NotFound, RunStateError, StorageError
 from toolkit.serialization import codec_for
 from toolkit.storage import OutcomeUnknown, Script
+from toolkit.workflows.bulk import BULK_WORKFLOW, BulkAction, BulkOrder, BulkOutcome, change_runs, meant_by
 from toolkit.workflows.forks import Forked, Wanted, fork_run
+from toolkit.workflows.queries import count_runs
+from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.standings import Standing, pause_run, release_run, resume_run
 from toolkit.workflows.states import RunState
 
@@ -19,6 +23,14 @@ if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BulkJob:
+    """The run that does it, and to how many runs it will be done as far as could be counted."""
+
+    run_id: str
+    count: int
 
 
 class RunControl:
@@ -115,6 +127,60 @@ class RunControl:
         )
         return await self._make(wanted)
 
+    async def count(self, action: BulkAction | str, where: RunFilter) -> int:
+        """To how many runs ``action`` would be done now; nothing is changed.
+
+        Raises:
+            InvalidInput: the filter cannot be read.
+        """
+        meant = meant_by(BulkAction(action), where)
+        if meant is None:
+            return 0
+        return await count_runs(self._engine.database.reader, meant, but_not=[BULK_WORKFLOW])
+
+    async def change_many(
+        self,
+        action: BulkAction | str,
+        where: RunFilter,
+        *,
+        by: str | None = None,
+        by_kind: str = "person",
+        reason: str | None = None,
+        from_step: str | None = None,
+        input: Mapping[str, Any] | None = None,
+        at_most: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> BulkJob:
+        """Do ``action`` to every run that ``where`` means, in the background: a run that workers advance.
+
+        ``at_most`` is how many runs the caller has agreed to. The job is found by its run's id: ``get_run`` shows its
+        progress and, in the end, its :class:`BulkOutcome`. ``from_step`` and ``input`` are for a fork.
+
+        Raises:
+            InvalidInput: the filter cannot be read.
+            Conflict: more runs are meant than the caller has agreed to.
+        """
+        order = BulkOrder(
+            action=BulkAction(action),
+            where=where,
+            by=by,
+            by_kind=by_kind,
+            reason=reason,
+            from_step=from_step,
+            input=dict(input) if input is not None else None,
+        )
+        count = await self.count(action, where)
+        if at_most is not None and count > at_most:
+            raise Conflict(
+                f"{count} runs are meant, and you agreed to {at_most}; count again and decide anew",
+                count=count,
+                at_most=at_most,
+            )
+        handle = await self._engine.start_bound(
+            change_runs, {"order": order, "count": count}, started_by=by, idempotency_key=idempotency_key
+        )
+        return BulkJob(handle.id, count)
+
     async def _changed_input(self, run_id: str, changes: Mapping[str, Any]) -> str:
         run = await self._engine.get_run(run_id)
         workflow = self._engine.workflows.get(run.summary.workflow)
@@ -153,4 +219,4 @@ class RunControl:
         return {name: workflow.version for name, workflow in self._engine.workflows.items()}
 
 
-__all__ = ["Forked", "RunControl", "Standing"]
+__all__ = ["BulkAction", "BulkJob", "BulkOutcome", "Forked", "RunControl", "Standing"]

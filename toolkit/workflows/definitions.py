@@ -156,7 +156,7 @@ class Workflow(Generic[P, R]):
         attributes: Mapping[str, Attribute] | None = None,
         **more: Any,
     ) -> ConfiguredWorkflow[P, R]:
-        """This workflow, to be started or awaited in a certain way.
+        """The workflow, to be started or awaited in a certain way.
 
         ``priority``: higher runs are claimed first. ``start_at``: an aware moment before which it does not begin.
         ``deadline`` (seconds or a ``timedelta`` from its start): then it is cancelled. ``close_policy`` says what
@@ -283,8 +283,8 @@ class ConfiguredWorkflow(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R]:
         if "idempotency_key" in self.options:
             raise WrongContext(
-                f"workflow {self.workflow.name!r} was awaited with an idempotency key; a child is known by its place in "
-                "the run, so leave out the key, or start it and await `handle.result()`"
+                f"workflow {self.workflow.name!r} was awaited with an idempotency key; a child is known by its place "
+                "in the run, so leave out the key, or start it and await `handle.result()`"
             )
         return self.workflow._as_child(args, kwargs, **self.options)  # noqa: SLF001 - two halves of one thing
 

@@ -16,6 +16,7 @@ from toolkit.storage import Database, GroupCommit, OutcomeUnknown, Query, Row, S
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
 from toolkit.workflows.batches import Closer, Worker, commit
+from toolkit.workflows.bulk import change_runs
 from toolkit.workflows.completions import Completions
 from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
@@ -61,6 +62,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_GIVE_BACK_SECONDS = 1.0
+
+# What memory may have overtaken between the moment it was asked for and that of its batch.
+_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class Engine:
         self._commits: GroupCommit[Operation] = GroupCommit(
             self._commit, clock=self.runtime.clock, spawn=self.runtime.spawn
         )
+        self._versions[change_runs.key] = change_runs  # ours: advanced by any worker, started by `control` alone
         for workflow in workflows:
             self.register(workflow)
 
@@ -194,7 +200,10 @@ class Engine:
         await self._orchestrator.open()
 
     async def close(self) -> None:
-        """Stop within ``drain_seconds``: steps under way may end, everything else is given back at once."""
+        """Stop: steps under way may end within ``drain_seconds``, everything else is given back at once.
+
+        Nothing is waited for beyond that, neither code that does not unwind nor a database that is away.
+        """
         self._is_open = False
         self.poke()
         deadline = self.runtime.clock.monotonic() + self.options.drain_seconds
@@ -216,7 +225,7 @@ class Engine:
     async def _give_back(self, owned: Sequence[tuple[str, int]]) -> None:
         """Release our runs, unless the database is away; then their lease runs out."""
         released = self.submit(ReleaseRuns(owned))
-        await asyncio.wait([released], timeout=self.options.drain_seconds)
+        await asyncio.wait([released], timeout=_GIVE_BACK_SECONDS)
         if not released.done() or released.exception() is not None:
             logger.warning(
                 "Runs could not be given back; others take them when the lease has run out",
@@ -450,9 +459,7 @@ class Engine:
         """
         return await find_run(self.database.reader, run_id)
 
-    async def list_steps(
-        self, run_id: str, *, after: str | None = None, limit: int | None = None
-    ) -> list[StepRecord]:
+    async def list_steps(self, run_id: str, *, after: str | None = None, limit: int | None = None) -> list[StepRecord]:
         """The journal of a run, in the order in which its steps began; or a page of it, after the step at a path.
 
         Raises:
@@ -489,9 +496,15 @@ class Engine:
 
     # The way to the database ---------------------------------------------------------------------------------------
 
-    def submit(self, operation: Operation, *, then: Callable[[Any], None] | None = None) -> asyncio.Future[Any]:
+    def submit(
+        self,
+        operation: Operation,
+        *,
+        then: Callable[[Any], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> asyncio.Future[Any]:
         """Commit ``operation`` with the next group; see :class:`~toolkit.storage.GroupCommit`."""
-        return self._commits.submit(operation, then=then)
+        return self._commits.submit(operation, then=then, failed=failed)
 
     async def run_script(self, script: Script[T]) -> T:
         """Run ``script`` in a transaction of its own, in turn with everybody else who writes."""
@@ -511,6 +524,8 @@ class Engine:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _commit(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        if _DEPEND_ON_MEMORY.isdisjoint({type(operation) for operation in operations}):
+            return await self._commit_current(operations)
         # A run that has something to do again since it asked to be suspended is not suspended.
         stale = {at for at, o in enumerate(operations) if isinstance(o, Suspend) and not self._is_idle(o)}
         current = [self._refresh(operation) for at, operation in enumerate(operations) if at not in stale]

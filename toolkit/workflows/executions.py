@@ -146,10 +146,8 @@ class Execution:
         """
         if self.is_dead:
             raise asyncio.CancelledError("this copy of the run was given up")
-        future = self.engine.submit(operation, then=then)
-        future.add_done_callback(self._check_commit)
         try:
-            outcome = await future
+            outcome = await self.engine.submit(operation, then=then, failed=self._on_failed_commit)
         except asyncio.CancelledError:  # it comes when the commit is through
             if self.is_dead:
                 raise
@@ -157,7 +155,6 @@ class Execution:
         except DataRejected:
             raise
         except Exception as error:
-            self.engine.residents.abandon(self)
             raise asyncio.CancelledError("a commit failed or its outcome is unknown; the run is read again") from error
         if outcome is Fate.LOST or getattr(outcome, "fate", None) is Fate.LOST:
             self.engine.residents.abandon(self)
@@ -271,12 +268,11 @@ class Execution:
         if not self.is_suspending:
             self.is_suspending = True
             operation = Suspend(self.run.id, self.epoch, self.next_deadline, self.cancel_mode)
-            self.engine.submit(operation, then=self._on_suspended).add_done_callback(self._check_commit)
+            self.engine.submit(operation, then=self._on_suspended, failed=self._on_failed_commit)
 
-    def _check_commit(self, future: asyncio.Future[Any]) -> None:
+    def _on_failed_commit(self, error: BaseException) -> None:
         """After a commit that failed, only the journal knows where the run stands, whoever waited for the commit."""
-        error = None if future.cancelled() else future.exception()
-        if error is not None and not isinstance(error, DataRejected):
+        if not isinstance(error, DataRejected):
             self.engine.residents.abandon(self)
 
     def _on_suspended(self, outcome: Suspended) -> None:

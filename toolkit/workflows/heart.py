@@ -22,6 +22,8 @@ from toolkit.workflows.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 
+_LONGEST_BEAT = 1.0
+
 # Called after each beat with the age in seconds of the one before (``None`` if there is none on record), and with the
 # monotonic moment just before this one: until a lease after that, nobody takes our runs.
 OnBeat = Callable[[float | None, float], None]
@@ -69,7 +71,8 @@ class Heart:
 
     async def stop(self) -> None:
         self._stopped.set()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        # A beat under way may wait for a database that is away: the thread then ends with the process.
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join, _LONGEST_BEAT)
 
     def _own_now(self) -> datetime | None:
         return self._database.clock.now() if self._database.is_own_time else None

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StorageError
+from toolkit.ids import uuid7
 from toolkit.storage import OutcomeUnknown, Query, Script, StorageUnavailable, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.executions import Execution
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_CLAIM = 500
 _LONGEST_ISOLATION_SECONDS = 10.0
+# An event that a batch could not match is matched by the next one; a sweep finds those whose process ended in between.
+_LONGEST_MISS = timedelta(hours=1)
 
 
 class Orchestrator:
@@ -245,7 +248,8 @@ class Orchestrator:
             await self._try(TakeOver(dead, options.lease_seconds, options.max_losses, options.max_total_losses))
         await self._release_strays()
         await self._park_unknown()
-        keys = [key for (key,) in await self._engine.read(Query(sql.MISSED_KEYS))]
+        since = uuid7(self._clock.now() - _LONGEST_MISS, 0) if self.has_recovered else ""  # at first all there is
+        keys = [key for (key,) in await self._engine.read(Query(sql.MISSED_KEYS, [since]))]
         await self._try(DeliverEvents(keys))
         try:
             await self._engine.run_script(_forget_silent(self._clock.now() - timedelta(days=1)))

@@ -74,9 +74,7 @@ async def _continue(execution: Execution, continued: ContinuedAsNew) -> None:
     await _finish(execution, RunState.SUCCEEDED, result=None, error=None, continued=successor, cursors=cursors)
 
 
-async def _finish(
-    execution: Execution, state: RunState, *, result: str | None, error: str | None, **more: Any
-) -> None:
+async def _finish(execution: Execution, state: RunState, *, result: str | None, error: str | None, **more: Any) -> None:
     run = execution.run
     operation = FinishRun(
         run.id,

@@ -107,9 +107,7 @@ _ATTRIBUTES = Statement(
 )
 
 
-async def list_runs(
-    connection: Connection, where: RunFilter, *, after: str | None, limit: int
-) -> list[RunSummary]:
+async def list_runs(connection: Connection, where: RunFilter, *, after: str | None, limit: int) -> list[RunSummary]:
     """A page of runs, newest first, with their tags and attributes.
 
     Raises:

@@ -20,6 +20,9 @@ from toolkit.workflows.states import RunState
 if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
+# At the end of the process: what does not unwind by then ends with it.
+_LONGEST_EVICTION = 0.5
+
 
 @dataclass(slots=True)
 class _Arrival:
@@ -259,13 +262,17 @@ class Residents:
             self._take_warm(run_id)
 
     async def evict_all(self) -> None:
-        """Give up every copy and wait until their coroutines have ended."""
+        """Give up every copy and wait until their coroutines have ended, but not for those that will not."""
         everybody = [*self.running.values(), *self.warm.values()]
         self.running.clear()
         self.warm.clear()
         self._loading.clear()
         self._warm_bytes = 0
-        await asyncio.gather(*(execution.evict() for execution in everybody))
+        evictions = [self._engine.runtime.spawn(execution.evict()) for execution in everybody]
+        if evictions:
+            _, stuck = await asyncio.wait(evictions, timeout=_LONGEST_EVICTION)
+            for eviction in stuck:
+                eviction.cancel()
 
     def _leave(self, run_id: str) -> None:
         was_full = self.room <= 0

@@ -10,14 +10,14 @@ from typing import Any
 
 from toolkit.clock import Clock, SystemClock
 from toolkit.ids import id_source
+from toolkit.workflows.threads import StepThreads
 
 
 def _spawn(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work)
 
 
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    return await asyncio.to_thread(call)
+_THREADS = StepThreads()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     random: random.Random = field(default_factory=random.SystemRandom)
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]] = _spawn
-    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = _in_thread
+    in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = _THREADS.call
     has_threads: bool = True
 
     def id_source(self) -> Callable[[], str]:

@@ -63,19 +63,19 @@ class Scope:
         self.counts[name] = occurrence + 1
         return f"{self.path}/{name}{separator}{occurrence}" if self.path else f"{name}{separator}{occurrence}"
 
-    def check_task(self, verb: str) -> None:
+    def check_task(self, verb: str, name: str | None = None) -> None:
         """Refuse a call from a task that the engine does not know: its order would differ from replay to replay."""
         if self.task is not asyncio.current_task():
             raise WrongContext(
-                f"{verb} was called from a task that is not the run's own (asyncio.create_task, asyncio.gather or a "
+                f"{_called(verb, name)} was called from a task that is not the run's own (asyncio.create_task, asyncio.gather or a "
                 "TaskGroup); use toolkit.workflows.gather to run steps side by side"
             )
 
-    def check_session(self, verb: str) -> None:
+    def check_session(self, verb: str, name: str | None = None) -> None:
         """Refuse a call while this step holds a session with writes: it would wait for itself for ever."""
         if self.step is not None and self.step.session is not None and self.step.session.has_written:
             raise WrongContext(
-                f"{verb} was called while this step's database session holds writes that are not committed; do it "
+                f"{_called(verb, name)} was called while this step's database session holds writes that are not committed; do it "
                 "before the first write, or in a step of its own"
             )
 
@@ -104,6 +104,10 @@ class Scope:
         if self.is_withdrawn or self.execution.is_dead:
             return True
         return self.parent is not None and self.parent.is_dead
+
+
+def _called(verb: str, name: str | None) -> str:
+    return verb if name is None else f"{verb} {name!r}"
 
 
 _SCOPE: ContextVar[Scope | None] = ContextVar("toolkit_scope", default=None)

@@ -79,6 +79,7 @@ def conditions_of(where: RunFilter, *, after: str | None = None, but_not: Sequen
     if where.is_paused is not None:
         clause.add(f"paused_at IS {'NOT ' if where.is_paused else ''}NULL")
     if where.error is not None:
+        clause.add("error_summary IS NOT NULL")  # lets the partial index be used
         clause.containing("error_summary", where.error)
     for tag in where.tags:
         clause.having("a.name = {}", tag_name(tag))
@@ -107,9 +108,7 @@ class _Clause:
         first = len(self._values) + 1
         marks = range(first, first + len(values))
         self._values += values
-        self._texts.append(
-            (text.format(*(f"?{mark}" for mark in marks)), text.format(*(f"${mark}" for mark in marks)))
-        )
+        self._texts.append((text.format(*(f"?{mark}" for mark in marks)), text.format(*(f"${mark}" for mark in marks))))
 
     def among(self, column: str, values: Sequence[Any]) -> None:
         if values:

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_COLUMNS = (
-    "id, workflow, version, input, input_digest, priority, idempotency_key, started_by, close_policy, on_cancel"
-)
+_COLUMNS = "id, workflow, version, input, input_digest, priority, idempotency_key, started_by, close_policy, on_cancel"
 _START = Statement(
     "start in transaction",
     sqlite=f"""INSERT INTO toolkit_run ({_COLUMNS}, deadline_at, due_at, created_at, state, epoch, losses, total_losses)

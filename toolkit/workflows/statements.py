@@ -165,14 +165,31 @@ OPEN_WAITS_OF_KEYS = Statement(
                    WHERE state = 'open' AND event_key = ANY($1::text[]) ORDER BY id""",  # noqa: S608
 )
 
-NUMBERED_EVENTS = Statement(
-    "numbered events",
+# Found by the index on key and run: a key may have been used for a hundred thousand runs, each with its own event.
+OPEN_WAITS_OF_PAIRS = Statement(
+    "open waits of pairs",
+    sqlite=f"SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE state = 'open' AND event_key = ?1 AND run_id = ?2",  # noqa: S608
+    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait JOIN unnest($1::text[], $2::text[]) AS p(key, run)
+                   ON event_key = p.key AND run_id = p.run WHERE state = 'open'""",  # noqa: S608
+)
+
+BROADCAST_EVENTS = Statement(
+    "broadcast events",
     sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
-              WHERE key IN (SELECT value FROM json_each(?1)) AND seq > ?2 AND wait_id IS NULL
-              AND (run_id IS NULL OR run_id IN (SELECT value FROM json_each(?3))) ORDER BY key, seq""",
-    postgresql="""SELECT key, seq, run_id, payload FROM toolkit_event
-                  WHERE key = ANY($1::text[]) AND seq > $2::bigint AND wait_id IS NULL
-                  AND (run_id IS NULL OR run_id = ANY($3::text[])) ORDER BY key, seq""",
+              WHERE key = ?1 AND run_id IS NULL AND seq > ?2 AND wait_id IS NULL""",
+    postgresql="""SELECT e.key, e.seq, e.run_id, e.payload FROM unnest($1::text[], $2::bigint[]) AS k(key, after)
+                  JOIN toolkit_event AS e ON e.key = k.key AND e.run_id IS NULL AND e.seq > k.after
+                  WHERE e.wait_id IS NULL""",
+)
+
+TARGETED_EVENTS = Statement(
+    "targeted events",
+    sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
+              WHERE key = ?1 AND run_id = ?2 AND seq > ?3 AND wait_id IS NULL""",
+    postgresql="""SELECT e.key, e.seq, e.run_id, e.payload
+                  FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k(key, run, after)
+                  JOIN toolkit_event AS e ON e.key = k.key AND e.run_id = k.run AND e.seq > k.after
+                  WHERE e.wait_id IS NULL""",
 )
 
 # How far each run has come with each key: the highest number that was delivered to it.
@@ -312,9 +329,11 @@ UNKNOWN_RUNS = Statement(
 # What slipped through: a wait that is open although its event is on record (its run was locked elsewhere).
 MISSED_KEYS = both(
     "missed keys",
-    """SELECT DISTINCT w.event_key FROM toolkit_wait AS w JOIN toolkit_event AS e
-       ON e.key = w.event_key AND e.seq > w.after_seq AND e.wait_id IS NULL
-       WHERE w.state = 'open' AND (e.run_id IS NULL OR e.run_id = w.run_id) LIMIT 1000""",
+    """SELECT DISTINCT e.key FROM toolkit_event AS e WHERE e.id > $1 AND e.seq IS NOT NULL AND e.wait_id IS NULL AND (
+           EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open' AND w.event_key = e.key
+                   AND w.run_id = e.run_id AND w.after_seq < e.seq)
+           OR (e.run_id IS NULL AND EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open'
+                                            AND w.event_key = e.key AND w.after_seq < e.seq))) LIMIT 1000""",
 )
 
 RUN_STATES = Statement(

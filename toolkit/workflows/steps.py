@@ -55,14 +55,9 @@ class Step(Generic[P, R]):
             value = self.function(*args, **kwargs)
             return cast("R", await value if self.is_async else value)
         arguments = self.signature.bind(args, kwargs)
-        in_thread = scope.execution.engine.runtime.in_thread
-
-        async def body() -> R:
-            if self.is_async:
-                return cast("R", await self.function(**arguments))
-            # A plain function may block: it gets a thread, with this task's context variables.
-            return cast("R", await in_thread(lambda: self.function(**arguments)))
-
+        body = functools.partial(self.function, **arguments)
+        if not self.is_async:  # it may block: it gets a thread, with this task's context variables
+            body = functools.partial(scope.execution.engine.runtime.in_thread, body)
         return cast(
             "R",
             await run_step(

@@ -181,10 +181,11 @@ class WaitRow(Table, table=True):
     __tablename__ = "toolkit_wait"
     __table_args__ = (
         CheckConstraint(f"state IN ({_WAIT_STATES})", name="state"),
-        # matching: who waits for this event
+        # matching: who waits for this event, and whether this run does
         Index(
             "ix_toolkit_wait_key",
             "event_key",
+            "run_id",
             postgresql_where=text("state = 'open' AND event_key IS NOT NULL"),
             sqlite_where=text("state = 'open' AND event_key IS NOT NULL"),
         ),
@@ -213,8 +214,10 @@ class EventRow(Table, table=True):
 
     __tablename__ = "toolkit_event"
     __table_args__ = (
-        # matching: the lowest number above a cursor
+        # numbering: the highest number of a key
         Index("ix_toolkit_event_key", "key", "seq"),
+        # matching: the lowest number above a cursor, of those for everybody and of those for one run
+        Index("ix_toolkit_event_target", "key", "run_id", "seq"),
         # numbering: what a caller's transaction has left for the engine
         Index(
             "ix_toolkit_event_unnumbered",

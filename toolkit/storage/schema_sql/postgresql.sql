@@ -12,6 +12,55 @@ CREATE TABLE toolkit_agent_activation (
     CONSTRAINT ck_toolkit_agent_activation_kind CHECK (kind IN ('activated', 'rolled_back', 'deactivated'))
 );
 CREATE INDEX ix_toolkit_agent_activation_agent ON toolkit_agent_activation (agent, id);
+CREATE TABLE toolkit_agent_case (
+    id TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    data_set TEXT NOT NULL,
+    name TEXT NOT NULL,
+    input TEXT NOT NULL,
+    expected TEXT,
+    note TEXT,
+    created_by TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_toolkit_agent_case PRIMARY KEY (id),
+    CONSTRAINT uq_toolkit_agent_case_agent_data_set_name UNIQUE (agent, data_set, name)
+);
+CREATE TABLE toolkit_agent_evaluation (
+    id TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    data_set TEXT NOT NULL,
+    version INTEGER,
+    run_id TEXT,
+    passed BOOLEAN,
+    report TEXT,
+    started_by TEXT NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_toolkit_agent_evaluation PRIMARY KEY (id)
+);
+CREATE INDEX ix_toolkit_agent_evaluation_agent ON toolkit_agent_evaluation (agent, id);
+CREATE TABLE toolkit_agent_event (
+    position BIGSERIAL NOT NULL,
+    run_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    step TEXT NOT NULL,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    data TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_agent_event PRIMARY KEY (position),
+    CONSTRAINT uq_toolkit_agent_event_run_id_id UNIQUE (run_id, id)
+);
+CREATE INDEX ix_toolkit_agent_event_at ON toolkit_agent_event (at);
+CREATE INDEX ix_toolkit_agent_event_run ON toolkit_agent_event (run_id, position);
+CREATE TABLE toolkit_agent_history (
+    id TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    step TEXT NOT NULL,
+    messages TEXT NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT pk_toolkit_agent_history PRIMARY KEY (id)
+);
 CREATE TABLE toolkit_agent_pointer (
     agent TEXT NOT NULL,
     active_version INTEGER,
@@ -80,6 +129,7 @@ CREATE TABLE toolkit_event (
     CONSTRAINT pk_toolkit_event PRIMARY KEY (id)
 );
 CREATE INDEX ix_toolkit_event_key ON toolkit_event (key, seq);
+CREATE INDEX ix_toolkit_event_target ON toolkit_event (key, run_id, seq);
 CREATE INDEX ix_toolkit_event_unnumbered ON toolkit_event (id) WHERE seq IS NULL;
 CREATE UNIQUE INDEX uq_toolkit_event_key ON toolkit_event (key, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE TABLE toolkit_file (
@@ -298,6 +348,7 @@ CREATE TABLE toolkit_task (
     state TEXT NOT NULL,
     input TEXT NOT NULL,
     suggested_data TEXT,
+    confidence TEXT,
     files TEXT NOT NULL,
     output TEXT,
     output_schema_digest TEXT NOT NULL,
@@ -451,5 +502,5 @@ CREATE TABLE toolkit_wait (
     CONSTRAINT ck_toolkit_wait_state CHECK (state IN ('open', 'resolved', 'delivered', 'expired', 'withdrawn', 'cancelled')),
     CONSTRAINT fk_toolkit_wait_run_id FOREIGN KEY(run_id) REFERENCES toolkit_run (id)
 );
-CREATE INDEX ix_toolkit_wait_key ON toolkit_wait (event_key) WHERE state = 'open' AND event_key IS NOT NULL;
+CREATE INDEX ix_toolkit_wait_key ON toolkit_wait (event_key, run_id) WHERE state = 'open' AND event_key IS NOT NULL;
 CREATE INDEX ix_toolkit_wait_run ON toolkit_wait (run_id);
