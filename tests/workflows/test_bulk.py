@@ -44,7 +44,8 @@ async def wait_for_letter(name: str) -> str:
 
 async def outcome_of(engine: Engine, run_id: str) -> BulkOutcome:
     text = await asyncio.wait_for(engine.wait_for_completion(run_id), 20)
-    return codec_for(BulkOutcome).decode(text)
+    outcome: BulkOutcome = codec_for(BulkOutcome).decode(text)
+    return outcome
 
 
 async def waiting(engine: Engine, count: int) -> list[str]:

@@ -269,7 +269,7 @@ async def test_what_has_not_failed_is_not_retried(start_engine: StartEngine) -> 
     done, waiting = await engine.start(invoice, 5), await engine.start(two_letters)
     await done.result()
 
-    with pytest.raises(Conflict, match="'succeeded'.*fork it"):
+    with pytest.raises(Conflict, match=r"'succeeded'.*fork it"):
         await engine.control.retry(done.id)
     with pytest.raises(Conflict, match="has not ended"):
         await engine.control.retry(waiting.id)

@@ -53,7 +53,9 @@ async def test_an_event_for_one_run_touches_no_other_that_waits_for_the_same_key
     assert len(await engine.list_runs(state=RunState.SUSPENDED, limit=100)) == 49
 
 
-async def test_an_event_for_everybody_reaches_all_that_wait_and_those_that_come_later(start_engine: StartEngine) -> None:
+async def test_an_event_for_everybody_reaches_all_that_wait_and_those_that_come_later(
+    start_engine: StartEngine,
+) -> None:
     engine = await start_engine(waits_for_approval)
     early = [await engine.start(waits_for_approval) for _ in range(5)]
     await engine.emit_event("approval", "for all")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, table, text
 from sqlalchemy.exc import OperationalError
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from tests.workflows.conftest import StartEngine, until
+from toolkit.errors import RunFailed
 from toolkit.workflows import get_session, step, workflow
 
 attempts: list[int] = []
@@ -55,3 +57,23 @@ async def test_a_commit_of_unknown_outcome_is_looked_up_and_never_written_twice(
     async with engine.database.session() as session:
         assert (await (await session.connection()).execute(text("SELECT count(*) FROM ledger"))).one() == (1,)
     await until(lambda: engine.active_runs == 0)
+
+
+@step()
+async def reads_only() -> str:
+    session = get_session(is_read_only=True)
+    assert (await session.exec(select(1))).one() == 1
+    await session.exec(delete(table("toolkit_event")))
+    return "written"
+
+
+@workflow()
+async def writes_in_a_session_that_only_reads() -> str:
+    return await reads_only()
+
+
+async def test_a_session_that_only_reads_refuses_to_write(start_engine: StartEngine) -> None:
+    engine = await start_engine(writes_in_a_session_that_only_reads)
+
+    with pytest.raises(RunFailed, match="only reads"):
+        await asyncio.wait_for((await engine.start(writes_in_a_session_that_only_reads)).result(), 10)

@@ -189,7 +189,9 @@ def _step(step: StepRecord) -> RunStep:
 
 
 def _value(text: str | None) -> Any:
-    return None if text is None else from_json(text)
+    if text is None or text.startswith("@"):  # a large value that is kept elsewhere is shown by where it is
+        return text
+    return from_json(text)
 
 
 def _failure(text: str | None) -> Failure | None:

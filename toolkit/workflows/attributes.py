@@ -157,7 +157,7 @@ def read_attributes(rows: Iterable[AttributeRow]) -> tuple[tuple[str, ...], dict
     return tuple(tags), attributes
 
 
-def number_text(value: int | float | Decimal | str) -> str | None:
+def number_text(value: float | Decimal | str) -> str | None:
     """A number as it is kept, so that equal numbers are equal texts; ``None`` if it is none."""
     try:
         number = Decimal(str(value))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -527,9 +527,19 @@ class _Batch:
             by_key[str(wait.event_key)].append(wait)
         # Also for keys of new events: one that was numbered while its run was locked elsewhere comes first.
         old = yield from self._numbered_events(by_key)
+        offers: list[tuple[WaitRecord, int, str | None]] = []
         for key, of_key in by_key.items():
-            for seq, run_id, payload in [*old.get(key, []), *news.get(key, [])]:
-                yield from self._offer(of_key, seq=seq, target=run_id, payload=payload)
+            offers += self._match(of_key, [*old.get(key, []), *news.get(key, [])])
+        # One statement for all: there may be thousands. What is lost was answered in somebody's own transaction.
+        ends = [
+            (wait, WaitState.CANCELLED if self.runs[wait.run_id].state.is_final else WaitState.DELIVERED)
+            for wait, _, _ in offers
+        ]
+        won = yield from self._end_waits(ends)
+        for wait, seq, payload in offers:
+            run = self.runs[wait.run_id]
+            if wait.id in won and not run.state.is_final:  # else its end has missed this wait
+                self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
 
     def _open_waits(self, concerned: set[tuple[str, str]]) -> Script[list[WaitRecord]]:
         """The waits that may be ended now: of everybody for broadcast keys, else of those who are concerned."""
@@ -609,27 +619,33 @@ class _Batch:
         self.retargeted += [(run_id, last[run_id]) for run_id in moved]
         return [replace(event, run_id=last.get(event.run_id, event.run_id)) for event in fresh]
 
-    def _offer(self, waits: list[WaitRecord], *, seq: int, target: str | None, payload: str | None) -> Script[None]:
-        served: set[str] = set()
+    def _match(
+        self, waits: list[WaitRecord], events: list[tuple[int, str | None, str | None]]
+    ) -> Iterator[tuple[WaitRecord, int, str | None]]:
+        """Which wait gets which event of a key, in the order of the events: the wait, the number, the payload."""
+        by_run: dict[str, list[WaitRecord]] = defaultdict(list)
         for wait in waits:
-            if wait.run_id in served or (target is not None and target != wait.run_id):
-                continue
-            if seq <= max(wait.after_seq, self.cursors.get(wait.id, 0)) or wait.id in self.ended:
-                continue
-            run = self.runs.get(wait.run_id)
-            if run is None:
-                self.effects.unmatched.add(str(wait.event_key))
-                served.add(wait.run_id)
-                continue
-            if run.state.is_final:  # its end has missed this wait
-                yield from self._end_wait(wait, WaitState.CANCELLED)
-            elif (yield from self._end_wait(wait, WaitState.DELIVERED)):
-                self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
-                if str(wait.event_key).startswith(RUN_ENDED):
+            by_run[wait.run_id].append(wait)
+        taken: set[str] = set()
+        for seq, target, payload in events:
+            served: set[str] = set()
+            for wait in waits if target is None else by_run.get(target, ()):
+                if wait.run_id in served or wait.id in taken or wait.id in self.ended:
+                    continue
+                if seq <= max(wait.after_seq, self.cursors.get(wait.id, 0)):
+                    continue
+                run = self.runs.get(wait.run_id)
+                if run is None:
+                    self.effects.unmatched.add(str(wait.event_key))
+                    served.add(wait.run_id)
+                    continue
+                taken.add(wait.id)
+                yield wait, seq, payload
+                if run.state.is_final or str(wait.event_key).startswith(RUN_ENDED):
                     continue  # a run ends once, for everybody who waits for it
                 served.add(wait.run_id)
-                for other in waits:  # one event goes to one wait of a run
-                    if other.run_id == wait.run_id and other.id != wait.id:
+                for other in by_run[wait.run_id]:  # one event goes to one wait of a run
+                    if other.id != wait.id:
                         self.cursors[other.id] = seq
 
     def _deliver_answers(self) -> Script[None]:
@@ -686,17 +702,24 @@ class _Batch:
                     self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
 
     def _end_wait(self, wait: WaitRecord, state: WaitState) -> Script[bool]:
-        """The compare-and-set; true if it was us who ended it."""
-        if wait.id in self.fresh_waits:
-            del self.fresh_waits[wait.id]
-            self.fresh_waits[wait.id] = replace(wait, state=state)
-        else:
-            won = yield Rows(sql.END_WAITS, [(wait.id, state, wait.state, self.now)], is_returning=True)
-            if not won:
-                return False
-        self.closed.append((wait, state))
-        self.ended.add(wait.id)
-        return True
+        """End one wait; true if it was us who ended it."""
+        return wait.id in (yield from self._end_waits([(wait, state)]))
+
+    def _end_waits(self, ends: Sequence[tuple[WaitRecord, WaitState]]) -> Script[set[str]]:
+        """The compare-and-set; returns the ids of the waits that it was us who ended."""
+        recorded = [(wait.id, state, wait.state, self.now) for wait, state in ends if wait.id not in self.fresh_waits]
+        won: set[str] = set()
+        if recorded:
+            won.update(id_ for (id_,) in (yield Rows(sql.END_WAITS, recorded, is_returning=True)))
+        for wait, state in ends:
+            if wait.id in self.fresh_waits:
+                del self.fresh_waits[wait.id]
+                self.fresh_waits[wait.id] = replace(wait, state=state)
+                won.add(wait.id)
+            if wait.id in won:
+                self.closed.append((wait, state))
+                self.ended.add(wait.id)
+        return won
 
     def _deliver(
         self,
@@ -836,27 +859,29 @@ class _Batch:
         if not children:
             return
         by_wait = {str(run.parent_wait): run for run in children}
-        for row in (yield Query(sql.WAITS_BY_ID, [sorted(by_wait)])):
-            wait = to_wait(row)
-            child, parent = by_wait[wait.id], self.runs.get(wait.run_id)
-            if parent is None or wait.state is not WaitState.OPEN or wait.id in self.ended:
+        waits = [to_wait(row) for row in (yield Query(sql.WAITS_BY_ID, [sorted(by_wait)]))]
+        waits = [wait for wait in waits if wait.run_id in self.runs and wait.state is WaitState.OPEN]
+        ends = [(wait, WaitState.DELIVERED) for wait in waits if wait.id not in self.ended]
+        won = yield from self._end_waits(ends)
+        for wait, _ in ends:
+            if wait.id not in won:
                 continue
-            if (yield from self._end_wait(wait, WaitState.DELIVERED)):
-                if child.state is RunState.SUCCEEDED:
-                    self._deliver(parent, wait, StepState.SUCCEEDED, result=child.result or "null")
-                else:
-                    self._deliver(parent, wait, StepState.FAILED, error=_child_error(child))
+            child, parent = by_wait[wait.id], self.runs[wait.run_id]
+            if child.state is RunState.SUCCEEDED:
+                self._deliver(parent, wait, StepState.SUCCEEDED, result=child.result or "null")
+            else:
+                self._deliver(parent, wait, StepState.FAILED, error=_child_error(child))
 
     def _close_waits_of(self, run_ids: list[str], state: WaitState = WaitState.CANCELLED) -> Script[None]:
         if not run_ids:
             return
+        ends: list[tuple[WaitRecord, WaitState]] = []
         for row in (yield Query(sql.OPEN_WAITS_OF_RUNS, [run_ids])):
             wait = to_wait(row)
             if wait.id not in self.ended:
-                yield from self._end_wait(wait, state)
-        for wait in list(self.fresh_waits.values()):
-            if wait.run_id in run_ids and wait.state is WaitState.OPEN:
-                yield from self._end_wait(wait, state)
+                ends.append((wait, state))
+        fresh = [wait for wait in self.fresh_waits.values() if wait.run_id in run_ids and wait.state is WaitState.OPEN]
+        yield from self._end_waits([*ends, *((wait, state) for wait in fresh)])
 
     def cancel(self) -> Script[None]:
         for at, operation in self._each(CancelRun):

@@ -19,6 +19,7 @@ from toolkit.serialization import Codec
 from toolkit.storage import DataRejected
 from toolkit.workflows.executions import details_of
 from toolkit.workflows.failures import record_error, revive_error
+from toolkit.workflows.large_values import whole
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import Scope, StepContext, current_scope, entered
@@ -82,7 +83,8 @@ async def run_step(
             adopt(details_of(recorded))
         if recorded.state is StepState.FAILED:
             raise revive_error(recorded.error or "{}")
-        return cast("T", decode_recorded(result, recorded.result, what=f"the result of the step at {path}"))
+        text = await whole(recorded.result, execution.engine.large_values)
+        return cast("T", decode_recorded(result, text, what=f"the result of the step at {path}"))
     if path in execution.waits:  # a wait is open where the code has a step now
         raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     call = _Call(
@@ -134,7 +136,8 @@ async def checkpoint(
     path = f"{scope.path}/{key}"
     recorded = scope.execution.journal.get(path)
     if recorded is not None and recorded.state is StepState.SUCCEEDED:
-        return Checkpoint(recorded.result or "null", fresh=False, details=details_of(recorded))
+        text = await whole(recorded.result, scope.execution.engine.large_values)
+        return Checkpoint(text or "null", fresh=False, details=details_of(recorded))
     call = _Call(
         scope=scope,
         path=path,
@@ -272,7 +275,9 @@ class _Call:
                 f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
                 "kept; store it as a File and return the reference"
             )
-        record = self._row(StepState.SUCCEEDED, result=text)
+        large_values = self.execution.engine.large_values
+        kept = text if large_values is None else await large_values.keep(text, run_id=self.execution.run.id)
+        record = self._row(StepState.SUCCEEDED, result=kept)
         if context.session is not None:
             try:
                 await context.session.commit_with(record)

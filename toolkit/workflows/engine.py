@@ -22,6 +22,7 @@ from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
 from toolkit.workflows.definitions import RunHandle, Workflow, workflow_key
 from toolkit.workflows.failures import revive_error
+from toolkit.workflows.large_values import LargeValues
 from toolkit.workflows.operations import (
     Cancelled,
     CancelRun,
@@ -111,6 +112,7 @@ class Engine:
         self.worker_id = self.new_id()
         self.resources: dict[type, object] = {}
         self.closers: dict[str, Closer] = {}
+        self.large_values: LargeValues | None = None
         self._workflows: dict[str, Workflow[Any, Any]] = {}
         self._versions: dict[str, Workflow[Any, Any]] = {}
         self._completions = Completions(database)
@@ -505,6 +507,10 @@ class Engine:
     ) -> asyncio.Future[Any]:
         """Commit ``operation`` with the next group; see :class:`~toolkit.storage.GroupCommit`."""
         return self._commits.submit(operation, then=then, failed=failed)
+
+    async def settle(self) -> None:
+        """Return when no commit of this process is waiting or under way."""
+        await self._commits.settle()
 
     async def run_script(self, script: Script[T]) -> T:
         """Run ``script`` in a transaction of its own, in turn with everybody else who writes."""

@@ -16,8 +16,8 @@ from typing import Any
 from toolkit.errors import Conflict, NotFound
 from toolkit.storage import Query, Script, Statement, both, read_moment
 from toolkit.workflows.failures import error_chain
-from toolkit.workflows.states import RunState, StepKind, StepState
 from toolkit.workflows.statements import NOTIFY
+from toolkit.workflows.states import RunState, StepKind, StepState
 
 # What stands in these paths runs side by side, each branch under a number.
 _SIDE_BY_SIDE = ("gather.", "race.")
@@ -146,7 +146,8 @@ def _runs_beside(path: str, other: str) -> bool:
 
 _FIND = both(
     "run to fork",
-    "SELECT workflow, state, error, continued_as, created_at, deadline_at, key_run_id, version FROM toolkit_run WHERE id = $1",
+    "SELECT workflow, state, error, continued_as, created_at, deadline_at, key_run_id, version "
+    "FROM toolkit_run WHERE id = $1",
 )
 _FIND_KEYED = both("fork by key", "SELECT id FROM toolkit_run WHERE workflow = $1 AND idempotency_key = $2")
 # It waits where a batch only tries: whoever holds the key is about to commit.

@@ -227,7 +227,8 @@ def _find_fault(recorded: RecordedRun, found: Replay, ending: _Ending | None) ->
 
 def _compare_ends(recorded: RecordedRun, ending: _Ending) -> list[str]:
     if ending.state is not recorded.state:
-        return [f"it {recorded.state} then and {ending.state} now"]
+        why = f": {summary_of(ending.error)}" if ending.error is not None else ""
+        return [f"it {recorded.state} then and {ending.state} now{why}"]
     if ending.state is RunState.SUCCEEDED:
         return [f"result: {line}" for line in find_differences(recorded.result or "null", ending.result or "null")]
     then, now = summary_of(recorded.error or "{}"), summary_of(ending.error or "{}")

@@ -128,7 +128,8 @@ class _Clause:
 
     def having(self, text: str, *values: Any) -> None:
         """The run has an attribute ``a`` for which ``text`` holds."""
-        self.add(f"EXISTS (SELECT 1 FROM toolkit_attribute AS a WHERE a.run_id = toolkit_run.id AND {text})", *values)
+        found = "SELECT 1 FROM toolkit_attribute AS a WHERE a.run_id = toolkit_run.id"
+        self.add(f"EXISTS ({found} AND {text})", *values)
 
 
 def _attribute(condition: str) -> tuple[Any, ...]:

@@ -27,11 +27,13 @@ logger = logging.getLogger(__name__)
 class StepSession(AsyncSession):
     """A session whose commit belongs to the step."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, *, is_read_only: bool = False) -> None:
         self._execution = execution
+        self.is_read_only = is_read_only
         self._database = execution.engine.database
         self.has_written = False
         super().__init__(self._database.sessions.engine, expire_on_commit=False, autoflush=False)
+        event.listen(self.sync_session, "before_flush", self._refuse_writes)
         event.listen(self.sync_session, "after_flush", self._note_flush)
         event.listen(self.sync_session, "do_orm_execute", self._note_execute)
 
@@ -44,7 +46,13 @@ class StepSession(AsyncSession):
         self.has_written = True
 
     def _note_execute(self, state: Any) -> None:
-        self.has_written = self.has_written or not state.is_select
+        if not state.is_select:
+            self._refuse_writes()
+            self.has_written = True
+
+    def _refuse_writes(self, *_: Any) -> None:
+        if self.is_read_only:
+            raise SessionError("the session of this step only reads; ask for get_session() to write")
 
     async def commit_with(self, record: StepRecord) -> None:
         """Commit what the step wrote and its checkpoint, if the run is still ours and has no such checkpoint.
@@ -99,11 +107,13 @@ class StepSession(AsyncSession):
         await uninterrupted(self.close())
 
 
-def get_session() -> AsyncSession:
+def get_session(*, is_read_only: bool = False) -> AsyncSession:
     """The database session of the step that is running; the step commits it together with its checkpoint.
 
+    ``is_read_only`` refuses whatever would write; a step has one session, so the first call decides.
+
     Raises:
-        SessionError: outside the body of a step.
+        SessionError: outside the body of a step; the step's session only reads and writing was asked for.
     """
     from toolkit.workflows.scopes import current_scope
 
@@ -114,7 +124,9 @@ def get_session() -> AsyncSession:
         )
     scope.check_task("get_session")
     if scope.step.session is None:
-        scope.step.session = StepSession(scope.execution)
+        scope.step.session = StepSession(scope.execution, is_read_only=is_read_only)
+    elif scope.step.session.is_read_only and not is_read_only:
+        raise SessionError("this step has asked for a session that only reads; ask for get_session() first of all")
     return scope.step.session
 
 

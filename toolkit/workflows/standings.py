@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from toolkit.storage import Query, Script, Statement, both, read_moment
-from toolkit.workflows.states import FINAL, RunState
 from toolkit.workflows.statements import NOTIFY
+from toolkit.workflows.states import FINAL, RunState
 
 _FINAL = ", ".join(f"'{state}'" for state in sorted(FINAL))
 
@@ -26,7 +26,7 @@ _PAUSE = Statement(
 _RESUME = both(
     "resume run",
     "UPDATE toolkit_run SET paused_at = NULL, paused_by = NULL WHERE id = $1 AND paused_at IS NOT NULL "
-    f"AND state NOT IN ({_FINAL}) RETURNING state, paused_at",
+    f"AND state NOT IN ({_FINAL}) RETURNING state, paused_at",  # noqa: S608 - names are our own
 )
 # It begins anew with its journal: why it was parked is forgotten, and so are the losses that led there.
 _RELEASE = Statement(

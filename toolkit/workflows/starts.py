@@ -34,13 +34,13 @@ _START = Statement(
     "start in transaction",
     sqlite=f"""INSERT INTO toolkit_run ({_COLUMNS}, deadline_at, due_at, created_at, state, epoch, losses, total_losses)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'pending', 0, 0, 0)
-               ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id""",
+               ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id""",  # noqa: S608
     postgresql=f"""INSERT INTO toolkit_run
                    ({_COLUMNS}, deadline_at, due_at, created_at, state, epoch, losses, total_losses)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::timestamptz,
                            coalesce($12::timestamptz, clock_timestamp()), coalesce($13::timestamptz, clock_timestamp()),
                            'pending', 0, 0, 0)
-                   ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id""",
+                   ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id""",  # noqa: S608
 )
 _LOCK_KEY = Statement(
     "lock key of start",

@@ -56,7 +56,9 @@ class StepThreads:
             self._idle.release()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], value: Any, error: BaseException | None
+) -> None:
     def settle() -> None:
         if future.done():
             return  # its caller was cancelled meanwhile
