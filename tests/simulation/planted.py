@@ -16,7 +16,7 @@ from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.states import RunState
 
-_Batch = batches._Batch
+Batch = batches.Batch
 
 
 def _fence_without_epoch(self: Any, run_id: str, epoch: int) -> Any:
@@ -42,7 +42,7 @@ def _no_cursor(self: Any) -> Generator[Any, Any, dict[Any, int]]:
     return {}
 
 
-_HOLD = _Batch._hold
+_HOLD = Batch._hold
 
 
 def _cancel_is_not_read(self: Any, row: Any) -> None:
@@ -60,13 +60,13 @@ def _see_nothing(self: Any, by_key: Any) -> Generator[Any, Any, dict[str, Any]]:
 
 # What is wrong -> how to make it so.
 PLANTED: dict[str, Callable[[], Any]] = {
-    "a write is not fenced by the epoch": lambda: patch.object(_Batch, "_fenced", _fence_without_epoch),
+    "a write is not fenced by the epoch": lambda: patch.object(Batch, "_fenced", _fence_without_epoch),
     "a warm copy goes on whatever its epoch": lambda: patch.object(Residents, "_go_on", _warm_by_id_alone),
     "timers are in memory only": lambda: patch.object(Engine, "_refresh", _timers_in_memory_only),
-    "a cursor is what memory says": lambda: patch.object(_Batch, "_delivered_numbers", _no_cursor),
-    "a cancel is not read under the lock": lambda: patch.object(_Batch, "_hold", _cancel_is_not_read),
+    "a cursor is what memory says": lambda: patch.object(Batch, "_delivered_numbers", _no_cursor),
+    "a cancel is not read under the lock": lambda: patch.object(Batch, "_hold", _cancel_is_not_read),
     "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _waits_stay_open),
-    "a wait does not look for what is there": lambda: patch.object(_Batch, "_numbered_events", _see_nothing),
+    "a wait does not look for what is there": lambda: patch.object(Batch, "_numbered_events", _see_nothing),
     "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
 }

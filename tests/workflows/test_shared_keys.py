@@ -11,7 +11,7 @@ import pytest
 from tests.workflows.conftest import StartEngine, until
 from toolkit.storage import Script
 from toolkit.workflows import RunState, wait_for_event, workflow
-from toolkit.workflows.batches import _Batch
+from toolkit.workflows.batches import Batch
 
 locked: list[int] = []
 
@@ -24,15 +24,15 @@ async def waits_for_approval() -> str:
 @pytest.fixture
 def counted_locks() -> Iterator[None]:
     """Notes how many runs each batch locks."""
-    original = _Batch._run_ids
+    original = Batch._run_ids
 
-    def counting(self: _Batch) -> Script[list[str]]:
+    def counting(self: Batch) -> Script[list[str]]:
         ids = yield from original(self)
         locked.append(len(ids))
         return ids
 
     locked.clear()
-    with patch.object(_Batch, "_run_ids", counting):
+    with patch.object(Batch, "_run_ids", counting):
         yield
 
 

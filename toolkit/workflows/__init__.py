@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.workflows.attributes import Attribute, add_tags, remove_tags, set_attributes
+from toolkit.workflows.attributes import Attribute, add_tags, check_attributes, remove_tags, set_attributes
 from toolkit.workflows.batches import Closer
 from toolkit.workflows.branches import First, gather, race, timeout, wait_any
 from toolkit.workflows.calls import Checkpoint, checkpoint, run_step
@@ -81,6 +81,7 @@ __all__ = [
     "WaitState",
     "Workflow",
     "add_tags",
+    "check_attributes",
     "check_cancellation",
     "check_live_runs",
     "checkpoint",

@@ -111,6 +111,15 @@ async def _put_on_record(verb: str, rows: Sequence[AttributeRow], *, removed: Se
 # How they are kept --------------------------------------------------------------------------------------------------
 
 
+def check_attributes(attributes: Mapping[str, Attribute]) -> None:
+    """Refuse what no run could be found by.
+
+    Raises:
+        InvalidInput: a name or a value does not fit.
+    """
+    encode_attributes(attributes)
+
+
 def encode_attributes(attributes: Mapping[str, Attribute]) -> list[AttributeRow]:
     """Attributes as rows.
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.errors import Conflict, InvalidInput, NotFound, RunStateError, StorageError, WrongContext
 from toolkit.workflows.current import current_engine, current_run
@@ -64,7 +64,7 @@ _STATES: dict[BulkAction, Sequence[RunState]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOrder:
-    """What is to be done to which runs, by whom and why; ``from_step`` and ``input`` are for a fork."""
+    """What is to be done to which runs, by whom and why; ``from_step`` and ``input`` (JSON text) are for a fork."""
 
     action: BulkAction
     where: RunFilter
@@ -72,7 +72,7 @@ class BulkOrder:
     by_kind: str = "person"
     reason: str | None = None
     from_step: str | None = None
-    input: dict[str, Any] | None = None
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

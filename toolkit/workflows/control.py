@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from toolkit.errors import Conflict, NotFound, RunStateError, StorageError
+from toolkit.errors import Conflict, InvalidInput, NotFound, RunStateError, StorageError
 from toolkit.serialization import codec_for
 from toolkit.storage import OutcomeUnknown, Script
 from toolkit.workflows.bulk import BULK_WORKFLOW, BulkAction, BulkOrder, BulkOutcome, change_runs, meant_by
@@ -98,7 +97,7 @@ class RunControl:
         run_id: str,
         *,
         from_step: str | None = None,
-        input: Mapping[str, Any] | None = None,
+        input: Mapping[str, Any] | str | None = None,
         results: Mapping[str, Any] | None = None,
         by: str | None = None,
         idempotency_key: str | None = None,
@@ -106,15 +105,15 @@ class RunControl:
         """Make a new run that begins as ``run_id`` did and goes its own way from the step at path ``from_step``.
 
         What was recorded before that step is copied and holds, also where the input is another; without a step the
-        new run begins at the beginning. ``input`` are arguments by name, which replace those of the run; the others
-        stay. ``results`` gives results to steps by path: they are not run. The old run stays as it is, and goes on if
-        it has not ended.
+        new run begins at the beginning. ``input`` are arguments by name (or the text of a JSON object), which replace
+        those of the run; the others stay. ``results`` gives results to steps by path: they are not run. The old run
+        stays as it is, and goes on if it has not ended.
 
         Raises:
             NotFound: there is no such run, no such step in its journal, or no such workflow here.
             InvalidInput: the input does not fit the workflow.
         """
-        text = None if input is None else await self._changed_input(run_id, input)
+        text = None if input is None else await self._changed_input(run_id, _json(input))
         wanted = Wanted(
             run_id,
             from_step=from_step,
@@ -147,7 +146,7 @@ class RunControl:
         by_kind: str = "person",
         reason: str | None = None,
         from_step: str | None = None,
-        input: Mapping[str, Any] | None = None,
+        input: Mapping[str, Any] | str | None = None,
         at_most: int | None = None,
         idempotency_key: str | None = None,
     ) -> BulkJob:
@@ -167,7 +166,7 @@ class RunControl:
             by_kind=by_kind,
             reason=reason,
             from_step=from_step,
-            input=dict(input) if input is not None else None,
+            input=None if input is None else _json(input),
         )
         count = await self.count(action, where)
         if at_most is not None and count > at_most:
@@ -181,14 +180,12 @@ class RunControl:
         )
         return BulkJob(handle.id, count)
 
-    async def _changed_input(self, run_id: str, changes: Mapping[str, Any]) -> str:
+    async def _changed_input(self, run_id: str, changes: str) -> str:
         run = await self._engine.get_run(run_id)
         workflow = self._engine.workflows.get(run.summary.workflow)
         if workflow is None:
             raise NotFound("workflow", run.summary.workflow, known=list(self._engine.workflows))
-        kept = json.loads(run.input)
-        changed = json.loads(codec_for(Any).encode(dict(changes)))
-        return workflow.signature.encode(workflow.signature.parse(json.dumps({**kept, **changed})))
+        return workflow.signature.encode(workflow.signature.parse(_merged(run.input, changes)))
 
     async def _make(self, wanted: Wanted) -> Forked:
         forked = await self._run(fork_run(wanted, new_id=self._engine.new_id, own_now=self._own_now()))
@@ -217,6 +214,24 @@ class RunControl:
 
     def _versions(self) -> dict[str, str | None]:
         return {name: workflow.version for name, workflow in self._engine.workflows.items()}
+
+
+def _json(arguments: Mapping[str, Any] | str) -> str:
+    return arguments if isinstance(arguments, str) else codec_for(Any).encode(dict(arguments))
+
+
+def _merged(text: str, changes: str) -> bytes:
+    """One JSON object over another, member by member; what is not replaced keeps every digit that it has."""
+    import msgspec
+
+    members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    try:
+        return msgspec.json.encode({**members.decode(text), **members.decode(changes)})
+    except msgspec.DecodeError as error:
+        raise InvalidInput(
+            f"the input is no JSON object with arguments by name: {error}",
+            errors=[{"loc": "", "msg": "expected a JSON object", "type": "dict_type"}],
+        ) from error
 
 
 __all__ = ["BulkAction", "BulkJob", "BulkOutcome", "Forked", "RunControl", "Standing"]

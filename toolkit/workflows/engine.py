@@ -116,7 +116,7 @@ class Engine:
         self._workflows: dict[str, Workflow[Any, Any]] = {}
         self._versions: dict[str, Workflow[Any, Any]] = {}
         self._completions = Completions(database)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their start: a history plays the same again
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._notes: dict[str, NoteProgress] = {}
@@ -237,12 +237,12 @@ class Engine:
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task of the engine's own; a failure of it is logged, never lost."""
         task = self.runtime.spawn(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._forget_task)
         return task
 
     def _forget_task(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             logger.error("A task of the engine failed", exc_info=task.exception(), extra={"event": "engine.failed"})
 

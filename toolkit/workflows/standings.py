@@ -25,8 +25,8 @@ _PAUSE = Statement(
 )
 _RESUME = both(
     "resume run",
-    "UPDATE toolkit_run SET paused_at = NULL, paused_by = NULL WHERE id = $1 AND paused_at IS NOT NULL "
-    f"AND state NOT IN ({_FINAL}) RETURNING state, paused_at",  # noqa: S608 - names are our own
+    f"""UPDATE toolkit_run SET paused_at = NULL, paused_by = NULL
+        WHERE id = $1 AND paused_at IS NOT NULL AND state NOT IN ({_FINAL}) RETURNING state, paused_at""",  # noqa: S608
 )
 # It begins anew with its journal: why it was parked is forgotten, and so are the losses that led there.
 _RELEASE = Statement(

@@ -1,0 +1,57 @@
+"""One transaction of the engine: many operations, one commit, the same order of locks everywhere.
+
+1. the keys of events and of keyed starts are locked (on PostgreSQL tried, in order);
+2. every run that the batch may touch is locked in one statement; reading it is the fence and the cancel check;
+3. then, in later statements, come the looks and after them the writes. A look in the statement that takes the lock
+   would see what stood there before the lock.
+
+Everything is decided here, on the rows that are locked; the writes at the end are plain. A run that is locked elsewhere
+is put off: its operations come back :data:`~toolkit.storage.Deferred.DEFERRED` and go into the next batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from toolkit.storage import Script
+from toolkit.workflows.batches.claims import Claims
+from toolkit.workflows.batches.events import Events
+from toolkit.workflows.batches.locks import Locks
+from toolkit.workflows.batches.state import Closer, Worker
+from toolkit.workflows.batches.waits import ending_of
+from toolkit.workflows.batches.writes import Writes
+from toolkit.workflows.operations import Effects, Operation
+
+__all__ = ["Batch", "Closer", "Worker", "commit", "ending_of"]
+
+
+class Batch(Locks, Events, Claims, Writes):
+    """One batch, put together from its parts."""
+
+
+def commit(
+    operations: Sequence[Operation], *, worker: Worker, own_now: datetime | None
+) -> Script[tuple[list[Any], Effects]]:
+    """The script of one batch: returns an outcome an operation, in order, and the batch's effects.
+
+    ``own_now`` is the moment where the database has no clock of its own to be trusted (SQLite, a turned clock).
+    """
+    batch = Batch(operations, worker=worker)
+    yield from batch.lock(own_now)
+    yield from batch.begin_runs()
+    batch.record_steps()
+    yield from batch.open_waits()
+    yield from batch.deliver_events()
+    yield from batch.end_waits()
+    yield from batch.finish()
+    yield from batch.cancel()
+    yield from batch.clean_up()
+    batch.suspend()  # after whatever may have given the run something to do, or ended it
+    batch.note_progress()
+    batch.release()
+    yield from batch.take_over()
+    yield from batch.claim()
+    yield from batch.write()
+    return batch.outcomes, batch.effects

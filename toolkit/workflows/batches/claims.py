@@ -1,0 +1,120 @@
+"""Who advances which run: claims, releases, and what the dead have left."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from toolkit.storage import Query, Script
+from toolkit.workflows import statements as sql
+from toolkit.workflows.batches.endings import Endings
+from toolkit.workflows.batches.state import LockedRun
+from toolkit.workflows.failures import record_error
+from toolkit.workflows.operations import ClaimRuns, ParkUnknown, ReleaseRuns, TakeOver
+from toolkit.workflows.rows import to_claimed
+from toolkit.workflows.states import RunState
+
+HEAD_START = timedelta(milliseconds=200)
+
+
+class Claims(Endings):
+    """Every claim raises the epoch; from then on nobody else can write."""
+
+    def release(self) -> None:
+        for at, operation in self._each(ReleaseRuns):
+            released = 0
+            for run_id, epoch in operation.runs:
+                run = self._fenced(run_id, epoch)
+                if run is not None:
+                    run.state, run.worker_id, run.warm_worker = RunState.PENDING, None, None
+                    run.due_at, run.is_changed = self.now, True
+                    released += 1
+            self.outcomes[at] = released
+            if released:
+                self.effects.has_due_runs = self.effects.must_notify = True
+
+    def take_over(self) -> Script[None]:
+        for at, operation in self._each(TakeOver):
+            oldest = self.now - timedelta(seconds=operation.lease_seconds)
+            taken: list[str] = []
+            age = yield Query(sql.HEARTBEAT_AGE, [self.worker.id, self.now])
+            if not age or age[0][0] > operation.lease_seconds:
+                self.outcomes[at] = taken  # we were away ourselves: the others may have been as well
+                continue
+            for row in (yield Query(sql.RUNS_OF_DEAD, [list(operation.dead_workers), oldest])):
+                if row[0] in self.runs:
+                    continue
+                self._hold(row[:-1])
+                run, made_progress = self.runs[row[0]], bool(row[-1])
+                run.losses = 1 if made_progress else run.losses + 1
+                run.total_losses += 1
+                run.epoch += 1  # the worker may only be slow: from here on it cannot write
+                run.is_changed = True
+                taken.append(run.id)
+                if run.losses >= operation.max_losses or run.total_losses >= operation.max_total_losses:
+                    self._end_run(run, RunState.PARKED, error=_poison_error(run))
+                else:
+                    run.state, run.worker_id, run.warm_worker, run.due_at = RunState.PENDING, None, None, self.now
+            if taken:
+                self.effects.has_due_runs = self.effects.must_notify = True
+            self.outcomes[at] = taken
+        for at, operation in self._each(ParkUnknown):
+            latest = self.now - timedelta(seconds=operation.grace_seconds)
+            ids = [id_ for (id_,) in (yield Query(sql.UNKNOWN_RUNS, [list(operation.workflows), latest]))]
+            rows = (yield Query(sql.LOCK_RUNS, [ids, self.now])) if ids else []
+            for row in rows:
+                if row[1] is not None and row[1] not in self.runs:
+                    self._hold(row[1:])
+                    run = self.runs[row[1]]
+                    self._end_run(run, RunState.PARKED, error=_unknown_error(run))
+            self.outcomes[at] = ids
+
+    def claim(self) -> Script[None]:
+        for at, operation in self._each(ClaimRuns):
+            limit = operation.limit if operation.is_isolated else min(operation.limit, max(self.room, 0))
+            taken = 0
+            if limit > 0 and operation.workflows:
+                parameters = [
+                    self.now,
+                    self.worker.id,
+                    self.now - HEAD_START,
+                    list(operation.workflows),
+                    operation.is_isolated,
+                    limit,
+                ]
+                claimed = [to_claimed(row) for row in (yield Query(sql.DUE_RUNS, parameters))]
+                claimed = [run for run in claimed if run.id not in self.runs]  # decided above; next time
+                if claimed:
+                    rows = yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])
+                    for row in rows:
+                        if row[1] is not None:
+                            self._hold(row[1:])
+                for run in claimed:
+                    held = self.runs[run.id]
+                    held.state, held.epoch, held.worker_id = RunState.RUNNING, held.epoch + 1, self.worker.id
+                    held.due_at, held.started_at, held.is_changed = None, self.now, True
+                    self.effects.claimed.append(run)
+                    taken += 1
+                self.room -= taken
+                yield from self._expire([run.id for run in claimed])
+                if taken == limit:
+                    self.effects.has_due_runs = True
+            self.outcomes[at] = taken
+
+
+def _poison_error(run: LockedRun) -> str:
+    return record_error(
+        RuntimeError(
+            f"the run was lost {run.losses} times in a row without a new checkpoint ({run.total_losses} in all): "
+            "it probably ends the process it runs in; look at its last step, then release or cancel it"
+        )
+    )
+
+
+def _unknown_error(run: LockedRun) -> str:
+    return record_error(
+        LookupError(
+            f"no worker has {'version ' + repr(run.version) + ' of ' if run.version is not None else ''}the workflow "
+            f"{run.workflow!r}, with which this run began; register it (beside a newer one, if there is one), then "
+            "release this run, or cancel it"
+        )
+    )

@@ -1,0 +1,209 @@
+"""Ends: of runs, of their families, of what they waited for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from toolkit.errors import RunFailed
+from toolkit.storage import Query, Script
+from toolkit.workflows import statements as sql
+from toolkit.workflows.batches.state import LockedRun
+from toolkit.workflows.batches.waits import Waits, ending_of
+from toolkit.workflows.failures import record_error
+from toolkit.workflows.operations import (
+    RUN_ENDED,
+    Cancelled,
+    CancelRun,
+    CloseWaits,
+    EndedRun,
+    ExpireWaits,
+    Fate,
+    Finished,
+    FinishRun,
+    NewRun,
+    WaitRecord,
+)
+from toolkit.workflows.rows import to_wait
+from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepState, WaitState
+
+
+class Endings(Waits):
+    """Finishing, cancelling and giving up, each with what hangs on it."""
+
+    def end_waits(self) -> Script[None]:
+        """Withdrawals, and limits of running runs that have passed."""
+        expiring = []
+        for at, operation in self._each(ExpireWaits):
+            run = self._fenced(operation.run_id, operation.epoch)
+            self.outcomes[at] = Fate.KEPT if run is not None else Fate.LOST
+            if run is not None:
+                expiring.append(run.id)
+        yield from self._expire(expiring)
+        for at, operation in self._each(CloseWaits):
+            if self._fenced(operation.run_id, operation.epoch) is None:
+                self.outcomes[at] = Fate.LOST
+                continue
+            self.outcomes[at] = Fate.KEPT
+            for row in (yield Query(sql.WAITS_BY_ID, [list(operation.wait_ids)])):
+                wait = to_wait(row)
+                if wait.state in {WaitState.OPEN, WaitState.RESOLVED}:
+                    yield from self._end_wait(wait, WaitState.WITHDRAWN)
+            yield from self._cancel_children(operation.child_ids, reason="no longer awaited")
+
+    def finish(self) -> Script[None]:
+        finishing: list[tuple[int, FinishRun, LockedRun]] = []
+        for at, operation in self._each(FinishRun):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None and operation.state is RunState.PARKED:
+                run = self._suspended(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = Finished(Fate.LOST)
+            else:
+                finishing.append((at, operation, run))
+        closing = []
+        for at, operation, run in finishing:
+            state = operation.state
+            if run.is_cancel_requested and state is not RunState.PARKED:
+                state = RunState.CANCELLED
+            if operation.continued is not None and state is RunState.SUCCEEDED:
+                self._continue(run, operation)
+            self._end_run(run, state, result=operation.result, error=operation.error)
+            self.outcomes[at] = Finished(Fate.KEPT, state)
+            if state is not RunState.PARKED:
+                yield from self._cancel_children(operation.child_ids, reason="its parent has ended")
+                if operation.has_open_waits:
+                    closing.append(run.id)
+        yield from self._close_waits_of(closing)
+        ended = [run for _, _, run in finishing if run.state.is_final]
+        yield from self._tell_parents(ended)
+
+    def _continue(self, run: LockedRun, operation: FinishRun) -> None:
+        """Another run goes on in place of this one: it has its parent, its watchers' eyes and its events."""
+        successor = operation.continued
+        assert successor is not None
+        self._begin(successor, {})
+        self.new_steps += operation.cursors
+        self.retargeted.append((run.id, successor.id))
+        run.continued_as = successor.id
+
+    def _end_run(self, run: LockedRun, state: RunState, *, result: str | None = None, error: str | None = None) -> None:
+        if state is RunState.CANCELLED:
+            result = None
+        run.state, run.worker_id, run.warm_worker, run.due_at = state, None, None, None
+        run.result, run.error, run.is_changed = result, error, True
+        if state.is_final:
+            run.finished_at = self.now
+            if run.is_watched:
+                ending = ending_of(state, result=result, error=error, continued_as=run.continued_as)
+                self.endings.append((f"{RUN_ENDED}{run.id}", ending))
+        if state is RunState.CANCELLED and run.on_cancel is not None:
+            self.cancelled.append(run)
+        self.effects.ended.append(EndedRun(run.id, state, result, error, run.continued_as))
+
+    def _tell_parents(self, ended: Sequence[LockedRun]) -> Script[None]:
+        # What went on as another run has not ended for its parent.
+        ended = [run for run in ended if run.continued_as is None]
+        children = [run for run in ended if run.parent_id is not None and run.parent_wait is not None]
+        if not children:
+            return
+        by_wait = {str(run.parent_wait): run for run in children}
+        waits = [to_wait(row) for row in (yield Query(sql.WAITS_BY_ID, [sorted(by_wait)]))]
+        waits = [wait for wait in waits if wait.run_id in self.runs and wait.state is WaitState.OPEN]
+        ends = [(wait, WaitState.DELIVERED) for wait in waits if wait.id not in self.ended]
+        won = yield from self._end_waits(ends)
+        for wait, _ in ends:
+            if wait.id not in won:
+                continue
+            child, parent = by_wait[wait.id], self.runs[wait.run_id]
+            if child.state is RunState.SUCCEEDED:
+                self._deliver(parent, wait, StepState.SUCCEEDED, result=child.result or "null")
+            else:
+                self._deliver(parent, wait, StepState.FAILED, error=_child_error(child))
+
+    def _close_waits_of(self, run_ids: list[str], state: WaitState = WaitState.CANCELLED) -> Script[None]:
+        if not run_ids:
+            return
+        ends: list[tuple[WaitRecord, WaitState]] = []
+        for row in (yield Query(sql.OPEN_WAITS_OF_RUNS, [run_ids])):
+            wait = to_wait(row)
+            if wait.id not in self.ended:
+                ends.append((wait, state))
+        fresh = [wait for wait in self.fresh_waits.values() if wait.run_id in run_ids and wait.state is WaitState.OPEN]
+        yield from self._end_waits([*ends, *((wait, state) for wait in fresh)])
+
+    def cancel(self) -> Script[None]:
+        for at, operation in self._each(CancelRun):
+            target = self.runs.get(operation.run_id)
+            if target is None:
+                self.outcomes[at] = Cancelled(None)
+                continue
+            if target.state.is_final:
+                self.outcomes[at] = Cancelled(target.state, was_final=True, continued_as=target.continued_as)
+                continue
+            yield from self._cancel_family(operation.run_id, reason=operation.reason, by=operation.by)
+            self.outcomes[at] = Cancelled(target.state)
+
+    def _cancel_children(self, child_ids: Sequence[str], *, reason: str) -> Script[None]:
+        for child in child_ids:
+            if child not in self.runs or self.runs[child].close_policy != ClosePolicy.ABANDON:
+                yield from self._cancel_family(child, reason=reason, by=None, is_child=True)
+
+    def _cancel_family(self, root: str, *, reason: str | None, by: str | None, is_child: bool = False) -> Script[None]:
+        ended = []
+        for member in self.families.get(root, [root]):
+            run = self.runs.get(member)
+            if run is None or run.state.is_final:
+                continue
+            if run.cancel is None and not run.is_cancel_requested:
+                run.cancel, run.is_cancel_requested, run.is_changed = (self.now, reason, by), True, True
+            if run.state is RunState.RUNNING:
+                if run.worker_id == self.worker.id:
+                    self.effects.cancel_requested.append(run.id)
+                else:
+                    run.due_at = self.now  # its owner looks at runs of its own that are due
+                    self.effects.must_notify = True
+                continue
+            if self._must_unwind(run, is_child=is_child or member != root):
+                continue
+            run.epoch += 1  # whoever holds a copy of it cannot write any more
+            self._end_run(run, RunState.CANCELLED)
+            ended.append(run)
+        yield from self._close_waits_of([run.id for run in ended])
+        yield from self._tell_parents(ended)
+
+    def _must_unwind(self, run: LockedRun, *, is_child: bool) -> bool:
+        """Whether the run's own code has something to do before it ends; if so, see that it does it."""
+        if run.state is RunState.PARKED or run.epoch == 0:
+            return False
+        is_shielded = run.cancel_mode == CancelMode.SHIELDED and run.state is RunState.SUSPENDED
+        is_requested = is_child and run.close_policy == ClosePolicy.REQUEST
+        if is_shielded:
+            return True  # it goes on when its wait ends, and unwinds when it leaves the section
+        if run.cancel_mode is None and not is_requested:
+            return False
+        run.due_at = self.now
+        self.effects.has_due_runs = self.effects.must_notify = True
+        return True
+
+    def clean_up(self) -> Script[None]:
+        """Start the clean-up of each run that was cancelled, in the same transaction."""
+        if not self.cancelled:
+            return
+        asked = {run.id: run.cancel for run in self.cancelled}
+        workflows = {run.id: str(run.on_cancel) for run in self.cancelled}
+        for id_, workflow, input_, *recorded in (yield Query(sql.CANCELLED_RUNS, [sorted(asked)])):
+            fresh = asked[id_]
+            reason, by = recorded if fresh is None else fresh[1:]
+            told = {"run_id": id_, "workflow": workflow, "reason": reason, "cancelled_by": by}
+            text = json.dumps({"cancelled": {**told, "arguments": json.loads(input_)}})
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            name, _, version = workflows[id_].partition(" ")
+            run = NewRun(self.worker.new_id(), name, text, digest, version=version or None, started_by=by)
+            self.new_runs.append((run, RunState.PENDING, 0, None, self.now))  # this process may not know its code
+            self.effects.has_due_runs = self.effects.must_notify = True
+
+
+def _child_error(child: LockedRun) -> str:
+    return record_error(RunFailed(child.id, state=child.state.value), cause=child.error)

@@ -1,0 +1,160 @@
+"""The locks of a batch, in the same order everywhere; what meets a lock of somebody else is put off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from toolkit.storage import Deferred, Query, Script, read_moment
+from toolkit.workflows import statements as sql
+from toolkit.workflows.batches.state import BatchState
+from toolkit.workflows.operations import (
+    CancelRun,
+    ClaimRuns,
+    CloseWaits,
+    DeliverEvents,
+    EmitEvent,
+    ExpireWaits,
+    FinishRun,
+    NoteProgress,
+    OpenWait,
+    RecordStep,
+    ReleaseRuns,
+    StartRun,
+    Suspend,
+)
+
+_OF_ONE_RUN = (RecordStep, OpenWait, CloseWaits, ExpireWaits, Suspend, NoteProgress, FinishRun)
+
+
+class Locks(BatchState):
+    """Steps 1 and 2 of the protocol: keys, then every run that the batch may touch."""
+
+    def lock(self, own_now: datetime | None) -> Script[None]:
+        keys = yield from self._keys()
+        if keys:
+            self.held = {key for (key,) in (yield Query(sql.LOCK_KEYS, [sorted(keys)]))}
+            self._defer_unheld()
+            if self.left:
+                still = {id_ for (id_,) in (yield Query(sql.STILL_UNNUMBERED, [[event[0] for event in self.left]]))}
+                self.left = [event for event in self.left if event[0] in still and f"event:{event[1]}" in self.held]
+        ids = yield from self._run_ids()
+        rows = yield Query(sql.LOCK_RUNS, [ids, own_now])
+        self.effects.now = read_moment(rows[0][0])
+        for row in rows:
+            if row[1] is not None:
+                self._hold(row[1:])
+        if len(self.runs) < len(ids):
+            existing = {id_ for (id_,) in (yield Query(sql.EXISTING_RUNS, [[i for i in ids if i not in self.runs]]))}
+            self._defer_locked_elsewhere(existing)
+        if self.families:
+            # Under the locks nobody of a family begins a child any more; one that began since our look is not locked.
+            found = yield Query(sql.FAMILIES, [sorted(self.families)])
+            self._defer_grown({root for root, member, _ in found if member not in self.families[root]})
+
+    def _keys(self) -> Script[set[str]]:
+        keys: set[str] = set()
+        for _, start in self._each(StartRun):
+            if start.run.idempotency_key is not None:
+                keys.add(f"start:{start.run.workflow}:{start.run.idempotency_key}")
+        for _, step in self._each(RecordStep):
+            if step.event is not None:
+                keys.add(f"event:{step.event.key}")
+            if step.run is not None and step.run.idempotency_key is not None:
+                keys.add(f"start:{step.run.workflow}:{step.run.idempotency_key}")
+        keys.update(f"event:{emit.event.key}" for _, emit in self._each(EmitEvent))
+        keys.update(f"event:{o.wait.event_key}" for _, o in self._each(OpenWait) if o.wait.event_key is not None)
+        if self.by_type.get(DeliverEvents) or self.by_type.get(ClaimRuns):
+            self.left = yield Query(sql.UNNUMBERED_EVENTS)
+            keys.update(f"event:{event[1]}" for event in self.left)
+            keys.update(f"event:{key}" for _, deliver in self._each(DeliverEvents) for key in deliver.keys)
+        return keys
+
+    def _defer_unheld(self) -> None:
+        for at, operation in enumerate(self.operations):
+            wanted: list[str] = []
+            run = operation.run if isinstance(operation, StartRun | RecordStep) else None
+            if run is not None and run.idempotency_key is not None:
+                wanted.append(f"start:{run.workflow}:{run.idempotency_key}")
+            if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
+                wanted.append(f"event:{operation.event.key}")
+            if isinstance(operation, OpenWait) and operation.wait.event_key is not None:
+                wanted.append(f"event:{operation.wait.event_key}")
+            if isinstance(operation, DeliverEvents):
+                wanted += [f"event:{key}" for key in operation.keys]
+            if any(key not in self.held for key in wanted):
+                self.outcomes[at] = Deferred.DEFERRED
+
+    def _run_ids(self) -> Script[list[str]]:
+        ids: set[str] = set()
+        for kind in _OF_ONE_RUN:
+            ids.update(operation.run_id for _, operation in self._each(kind))
+        for _, operation in (*self._each(FinishRun), *self._each(CloseWaits)):
+            ids.update(operation.child_ids)
+        ids.update(o.parent_id for _, o in self._each(FinishRun) if o.parent_id is not None)
+        ids.update(o.watched for _, o in self._each(OpenWait) if o.watched is not None)
+        for _, operation in self._each(ReleaseRuns):
+            ids.update(run_id for run_id, _ in operation.runs)
+        for _, operation in (*self._each(RecordStep), *self._each(EmitEvent)):
+            if operation.event is not None and operation.event.run_id is not None:
+                ids.add(operation.event.run_id)  # it may have gone on as another
+        ids.update(event[2] for event in self.left if event[2] is not None)
+        self.broadcast = self._broadcast_keys()
+        if self.broadcast:
+            ids.update(id_ for (id_,) in (yield Query(sql.WAITING_RUNS, [sorted(self.broadcast)])))
+        answered = [event[3] for event in self.left if event[3] is not None]
+        if answered:
+            ids.update(row[1] for row in (yield Query(sql.WAITS_BY_ID, [answered])))
+        roots = [cancel.run_id for _, cancel in self._each(CancelRun)]
+        roots += [id_ for _, o in self._each(CloseWaits) for id_ in o.child_ids]
+        roots += [id_ for _, o in self._each(FinishRun) for id_ in o.child_ids]
+        if roots:
+            for root, member, parent in (yield Query(sql.FAMILIES, [roots])):
+                self.families.setdefault(root, []).append(member)
+                ids.add(member)
+                if parent is not None:
+                    self.guardians.setdefault(root, []).append(parent)
+                    ids.add(parent)
+        return sorted(ids)
+
+    def _broadcast_keys(self) -> set[str]:
+        """The keys whose news concern whoever waits for them; other news concern runs that are known by name."""
+        keys = {key for _, deliver in self._each(DeliverEvents) for key in deliver.keys}
+        keys.update(key for _, key, run_id, wait_id, _ in self.left if run_id is None and wait_id is None)
+        for _, operation in (*self._each(RecordStep), *self._each(EmitEvent)):
+            if operation.event is not None and operation.event.run_id is None:
+                keys.add(operation.event.key)
+        return {key for key in keys if f"event:{key}" in self.held}
+
+    def _defer_locked_elsewhere(self, existing: set[str]) -> None:
+        """Runs that exist and were not given to us are locked by another transaction: their operations wait."""
+        for at, operation in enumerate(self.operations):
+            if self.outcomes[at] is not None:
+                continue
+            needed: list[str | None] = []
+            if isinstance(operation, _OF_ONE_RUN):
+                needed.append(operation.run_id)
+            if isinstance(operation, OpenWait):
+                needed.append(operation.watched)
+            if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
+                needed.append(operation.event.run_id)
+            if isinstance(operation, FinishRun):
+                needed.append(operation.parent_id)
+            if isinstance(operation, FinishRun | CloseWaits):
+                needed += [member for child in operation.child_ids for member in self.families.get(child, [])]
+            if isinstance(operation, ReleaseRuns):
+                needed += [run_id for run_id, _ in operation.runs]
+            if isinstance(operation, CancelRun):
+                needed += self.families.get(operation.run_id, []) + self.guardians.get(operation.run_id, [])
+            if any(run_id in existing for run_id in needed):
+                self.outcomes[at] = Deferred.DEFERRED
+
+    def _defer_grown(self, roots: set[str]) -> None:
+        for at, operation in enumerate(self.operations):
+            ended: Sequence[str] = ()
+            if isinstance(operation, CancelRun):
+                ended = [operation.run_id]
+            elif isinstance(operation, FinishRun | CloseWaits):
+                ended = operation.child_ids
+            if self.outcomes[at] is None and not roots.isdisjoint(ended):
+                self.outcomes[at] = Deferred.DEFERRED

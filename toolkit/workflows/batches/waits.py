@@ -1,0 +1,195 @@
+"""Waits that begin and end, and what their ends set going."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from toolkit.errors import NotFound, WaitTimeout
+from toolkit.storage import Query, Rows, Script
+from toolkit.workflows import statements as sql
+from toolkit.workflows.batches.starts import Starts
+from toolkit.workflows.batches.state import LockedRun
+from toolkit.workflows.failures import record_error
+from toolkit.workflows.operations import Fate, OpenWait, StepRecord, Suspend, Suspended, WaitOpened, WaitRecord
+from toolkit.workflows.rows import to_wait
+from toolkit.workflows.states import CancelMode, RunState, StepKind, StepState, WaitState
+
+
+class Waits(Starts):
+    """One compare-and-set ends a wait; its run goes on at once where it is warm."""
+
+    def open_waits(self) -> Script[None]:
+        delivered = yield from self._delivered_numbers()
+        for at, operation in self._each(OpenWait):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = WaitOpened(Fate.LOST)
+                continue
+            if run.is_cancel_requested and not operation.is_shielded:
+                self.outcomes[at] = WaitOpened(Fate.CANCELLED)
+                continue
+            wait = replace(operation.wait, created_at=max(self.now, operation.wait.created_at or self.now))
+            if wait.kind == StepKind.WAIT:
+                cursor = delivered.get((wait.run_id, str(wait.event_key)), 0)
+                cursor = max(cursor, (yield from self._number_before(operation)))
+                wait = replace(wait, after_seq=max(wait.after_seq, cursor))
+            self.fresh_waits[wait.id] = wait
+            self.opened[wait.id] = at
+            self.attached.extend(operation.attached)
+            if operation.child is not None:
+                self._begin(operation.child, {})
+            self.outcomes[at] = WaitOpened(Fate.KEPT, wait=wait)
+            if operation.watched is not None:
+                yield from self._watch(run, wait, operation.watched)
+
+    def _number_before(self, operation: OpenWait) -> Script[int]:
+        """The number up to which a wait leaves out events that exist already."""
+        key = operation.wait.event_key
+        if operation.is_from_now:
+            rows = yield Query(sql.LAST_NUMBERS, [[key]])
+            return int(rows[0][1]) if rows else 0
+        if operation.since is not None:
+            return int((yield Query(sql.NUMBER_BEFORE, [key, operation.since]))[0][0])
+        return 0
+
+    def _watch(self, run: LockedRun, wait: WaitRecord, watched: str) -> Script[None]:
+        """See that the wait hears of the end of another run, or has its end now."""
+        target = self.runs.get(watched)
+        begun = next((new for new, *_ in self.new_runs if new.id == watched), None)
+        if begun is not None:
+            self.watched[watched] = True
+        elif target is None:
+            yield from self._end_wait(wait, WaitState.DELIVERED)
+            self._deliver(run, wait, StepState.FAILED, error=record_error(NotFound("run", watched)))
+        elif target.state.is_final:
+            ((_, state, result, error, continued_as),) = yield Query(sql.RUN_STATES, [[watched]])
+            yield from self._end_wait(wait, WaitState.DELIVERED)
+            ending = ending_of(state, result=result, error=error, continued_as=continued_as)
+            self._deliver(run, wait, StepState.SUCCEEDED, result=ending)
+        elif not target.is_watched:
+            target.is_watched = target.is_changed = True
+
+    def _delivered_numbers(self) -> Script[dict[tuple[str, str], int]]:
+        """The cursors of runs that are about to wait, from the journal: their own may be a delivery behind."""
+        waits = [o.wait for _, o in self._each(OpenWait) if o.wait.kind == StepKind.WAIT]
+        if not waits:
+            return {}
+        run_ids, keys = sorted({wait.run_id for wait in waits}), sorted({str(wait.event_key) for wait in waits})
+        rows = yield Query(sql.DELIVERED_NUMBERS, [run_ids, keys])
+        return {(run_id, key): seq for run_id, key, seq in rows}
+
+    def _expire(self, run_ids: list[str]) -> Script[None]:
+        if not run_ids:
+            return
+        for row in (yield Query(sql.DUE_WAITS_OF_RUNS, [run_ids, self.now])):
+            wait = to_wait(row)
+            if wait.id in self.ended:
+                continue
+            if (yield from self._end_wait(wait, WaitState.EXPIRED)):
+                run = self.runs[wait.run_id]
+                if wait.kind == StepKind.TIMER:
+                    self._deliver(run, wait, StepState.SUCCEEDED, result="null")
+                else:
+                    error = record_error(WaitTimeout(wait.event_key or wait.name))
+                    self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
+
+    def _end_wait(self, wait: WaitRecord, state: WaitState) -> Script[bool]:
+        """End one wait; true if it was us who ended it."""
+        return wait.id in (yield from self._end_waits([(wait, state)]))
+
+    def _end_waits(self, ends: Sequence[tuple[WaitRecord, WaitState]]) -> Script[set[str]]:
+        """The compare-and-set; returns the ids of the waits that it was us who ended."""
+        recorded = [(wait.id, state, wait.state, self.now) for wait, state in ends if wait.id not in self.fresh_waits]
+        won: set[str] = set()
+        if recorded:
+            won.update(id_ for (id_,) in (yield Rows(sql.END_WAITS, recorded, is_returning=True)))
+        for wait, state in ends:
+            if wait.id in self.fresh_waits:
+                del self.fresh_waits[wait.id]
+                self.fresh_waits[wait.id] = replace(wait, state=state)
+                won.add(wait.id)
+            if wait.id in won:
+                self.closed.append((wait, state))
+                self.ended.add(wait.id)
+        return won
+
+    def _deliver(
+        self,
+        run: LockedRun,
+        wait: WaitRecord,
+        state: StepState,
+        *,
+        result: str | None = None,
+        error: str | None = None,
+        details: str | None = None,
+        event_seq: int | None = None,
+    ) -> None:
+        """Write the end of a wait into its run's journal and see that the run goes on."""
+        record = StepRecord(
+            run_id=wait.run_id,
+            path=wait.path,
+            name=wait.name,
+            kind=wait.kind,
+            state=state,
+            started_at=wait.created_at or self.now,
+            ended_at=max(self.now, wait.created_at or self.now),
+            arguments=wait.arguments,
+            result=result,
+            error=error,
+            details=details,
+            display_name=wait.display_name,
+            epoch=run.epoch,
+            event_seq=event_seq,
+        )
+        self.new_steps.append(record)
+        if wait.id in self.fresh_waits:  # over before it began: its caller hears of it as the outcome
+            self.outcomes[self.opened[wait.id]] = WaitOpened(Fate.KEPT, record=record)
+            return
+        run.is_delivered = True
+        self._wake(run, record)
+
+    def _wake(self, run: LockedRun, record: StepRecord) -> None:
+        if run.state is RunState.RUNNING:
+            if run.worker_id == self.worker.id:
+                self.effects.delivered.append(record)
+            else:
+                run.due_at, run.is_changed = self.now, True  # its owner reads it when it looks
+                self.effects.must_notify = True
+            return
+        if run.state is not RunState.SUSPENDED:
+            return  # pending: it will read its journal; parked: it waits for an operator
+        if run.warm_worker == self.worker.id and self.room > 0 and not run.is_paused and run.losses < 2:
+            self.room -= 1
+            self.effects.woken.append((run.id, run.epoch, run.epoch + 1))
+            self.effects.delivered.append(record._replace(epoch=run.epoch + 1))
+            run.state, run.epoch, run.worker_id, run.due_at = RunState.RUNNING, run.epoch + 1, self.worker.id, None
+        else:
+            run.due_at = self.now
+            self.effects.has_due_runs = True
+            self.effects.must_notify = True
+        run.is_changed = True
+
+    def suspend(self) -> None:
+        for at, operation in self._each(Suspend):
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = Suspended(Fate.LOST)
+            elif run.is_cancel_requested and operation.cancel_mode is not CancelMode.SHIELDED:
+                self.outcomes[at] = Suspended(Fate.KEPT, is_cancel_requested=True)
+            elif run.is_delivered:
+                self.outcomes[at] = Suspended(Fate.KEPT)
+            elif run.due_at is not None:  # another process delivered while we ran
+                run.due_at, run.is_changed = None, True
+                self.outcomes[at] = Suspended(Fate.KEPT, must_read=True)
+            else:
+                run.state, run.worker_id, run.warm_worker = RunState.SUSPENDED, None, self.worker.id
+                run.due_at, run.is_changed = operation.due_at, True
+                run.cancel_mode = operation.cancel_mode
+                self.outcomes[at] = Suspended(Fate.KEPT, is_suspended=True)
+
+
+def ending_of(state: str, *, result: str | None, error: str | None, continued_as: str | None) -> str:
+    """What became of a run, as the JSON text that those who wait for it are told."""
+    return json.dumps({"state": state, "result": result, "error": error, "continued_as": continued_as})
