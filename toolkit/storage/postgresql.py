@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -183,13 +184,19 @@ class Listener:
         """
         if self._connection is not None and not self._connection.is_closed():
             return
-        self._connection = await connect(self._url, application="toolkit listener")
-        await self._connection.add_listener(self._channel, self._on_notification)
+        connection = await connect(self._url, application="toolkit listener")
+        try:
+            await connection.add_listener(self._channel, self._on_notification)
+        except (OSError, _asyncpg().PostgresError, _asyncpg().InterfaceError) as error:
+            connection.terminate()
+            raise StorageUnavailable(f"PostgreSQL went away: {error}") from error
+        self._connection = connection  # only one that listens: another would be deaf for good
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
-            await connection.close(timeout=2)
+            with contextlib.suppress(OSError, TimeoutError, _asyncpg().PostgresError, _asyncpg().InterfaceError):
+                await connection.close(timeout=2)
 
     def _on_notification(self, *_: Any) -> None:
         self._heard()

@@ -62,6 +62,8 @@ async def uninterrupted(commit: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         while not task.done():
             await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen; the canceller is not waiting for it
         raise
 
 
@@ -72,6 +74,7 @@ def _postgresql_engine(database: Database) -> AsyncEngine:
         connect_args={"server_settings": {"application_name": "toolkit sessions", "timezone": "UTC"}},
         pool_size=8,
         max_overflow=24,
+        pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
     )
 
 
