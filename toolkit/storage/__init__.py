@@ -22,7 +22,7 @@ from toolkit.storage.statements import (
 )
 
 if TYPE_CHECKING:
-    from toolkit.storage.sessions import uninterrupted
+    from toolkit.storage.sessions import is_passing, uninterrupted
     from toolkit.storage.tables import Table, UtcDateTime
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "adapt",
     "both",
     "insert",
+    "is_passing",
     "read_moment",
     "uninterrupted",
     "update",
@@ -56,8 +57,8 @@ def __getattr__(name: str) -> Any:
         from toolkit.storage import tables
 
         return getattr(tables, name)
-    if name == "uninterrupted":
-        from toolkit.storage.sessions import uninterrupted
+    if name in {"is_passing", "uninterrupted"}:
+        from toolkit.storage import sessions
 
-        return uninterrupted
+        return getattr(sessions, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

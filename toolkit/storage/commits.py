@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from toolkit.clock import Clock
-from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.connections import DataRejected, Outcome, OutcomeUnknown, StorageUnavailable
 
 Operation = TypeVar("Operation")
 
@@ -28,18 +28,6 @@ class Deferred(Enum):
     """The outcome of an operation that met a row locked elsewhere: it goes into the next batch."""
 
     DEFERRED = "deferred"
-
-
-class Outcome(asyncio.Future[Any]):
-    """The future of an operation; whoever awaits it is told of a cancellation after the commit, not instead of it.
-
-    ``cancel`` does nothing, so that a task that is cancelled meanwhile hears of it when the outcome is there: a commit
-    cut short would have an unknown outcome. It does what ``asyncio.shield`` and waiting again would do, in a tenth of
-    the time.
-    """
-
-    def cancel(self, msg: Any = None) -> bool:
-        return False
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,13 @@ from urllib.parse import urlsplit, urlunsplit
 from sqlalchemy import event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SessionError
+from toolkit.storage.sqlite import is_passing_code
 
 if TYPE_CHECKING:
     from toolkit.storage.database import Database
@@ -52,6 +55,28 @@ class Sessions:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error of a session says that the database is away, full or busy: nothing was kept, and the same work
+    may succeed later.
+    """
+    if isinstance(error, DBAPIError):
+        if isinstance(error.orig, sqlite3.Error):
+            return is_passing_code(error.orig.sqlite_errorcode)
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return error.connection_invalidated or state.startswith(("08", "53", "57P"))
+    return isinstance(error, OSError) and _comes_from_the_driver(error)
+
+
+def _comes_from_the_driver(error: OSError) -> bool:
+    """Whether the driver passed on what the network said; an author's own calls may say the same."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg."):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 async def uninterrupted(commit: Coroutine[Any, Any, None]) -> None:

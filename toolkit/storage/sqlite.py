@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
-from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.connections import DataRejected, Outcome, OutcomeUnknown, StorageUnavailable
 from toolkit.storage.statements import ROWS_AT_ONCE, Query, Request, Row, Script, adapt
 
 T = TypeVar("T")
@@ -125,8 +125,13 @@ def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
     return returned
 
 
+def is_passing_code(code: int) -> bool:
+    """Whether SQLite's error, by its number, may pass without a change of the statement."""
+    return code & 0xFF in _PASSING
+
+
 def _as_storage_error(error: BaseException) -> BaseException:
-    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _PASSING:
+    if isinstance(error, sqlite3.OperationalError) and is_passing_code(error.sqlite_errorcode):
         return StorageUnavailable(f"SQLite refused: {error}")
     if isinstance(error, sqlite3.Error | OverflowError | UnicodeEncodeError):
         return DataRejected(f"SQLite refused: {error}")
@@ -176,7 +181,7 @@ class SqliteConnection:
         self._connection.close()
 
     async def _submit(self, job: Job) -> Any:
-        future: asyncio.Future[Any] = self._loop.create_future()
+        future = Outcome(loop=self._loop)
 
         def settle(value: Any, error: BaseException | None) -> None:
             if self._loop.is_closed():
@@ -184,7 +189,7 @@ class SqliteConnection:
             self._loop.call_soon_threadsafe(_resolve, future, value, error)
 
         self._jobs.put((job, settle))
-        return await asyncio.shield(future)
+        return await future
 
     def _serve(self) -> None:
         version = self._data_version()
@@ -213,8 +218,6 @@ class SqliteConnection:
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
     if error is not None:
         future.set_exception(error)
     else:

@@ -37,7 +37,7 @@ class Statement:
     sqlite_many: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Query:
     """Execute ``statement`` once; the reply is its rows."""
 
@@ -45,7 +45,7 @@ class Query:
     parameters: Sequence[Any] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rows:
     """Execute ``statement`` for every row of ``rows``; the reply is the returned rows, if it returns any.
 

@@ -38,6 +38,14 @@ SET_ATTRIBUTES = insert(
         "position = excluded.position"
     ),
 )
+INHERIT_ATTRIBUTES = Statement(
+    "inherit attributes",
+    sqlite="""INSERT INTO toolkit_attribute (run_id, name, kind, value, position)
+              SELECT ?2, name, kind, value, position FROM toolkit_attribute WHERE run_id = ?1""",
+    postgresql="""INSERT INTO toolkit_attribute (run_id, name, kind, value, position)
+                  SELECT v.id, a.name, a.kind, a.value, a.position FROM toolkit_attribute AS a
+                  JOIN unnest($1::text[], $2::text[]) AS v(source, id) ON a.run_id = v.source""",
+)
 _REMOVE_ATTRIBUTES = Statement(
     "remove attributes",
     sqlite="DELETE FROM toolkit_attribute WHERE run_id = ? AND name = ?",

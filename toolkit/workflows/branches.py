@@ -70,7 +70,7 @@ async def gather(*calls: Awaitable[Any], return_exceptions: bool = False) -> tup
         await _withdraw_waits(scope, path)  # this process or another may have ended before it came to that
         raise revive_error(recorded.error or "{}")
     try:
-        scope.check()
+        scope.check_alive()  # a cancel is heard in the branches: a replay may have to come by here to where it stood
     except BaseException:
         _close(calls)
         raise
@@ -103,8 +103,7 @@ async def wait_any(*calls: Awaitable[T]) -> First[T]:
         scope = require_scope("wait_any")
         path = scope.next_path("race", separator=".")
         recorded = scope.execution.journal.get(path)
-        if recorded is None:
-            scope.check()
+        scope.check_alive()  # a cancel is heard in the branches, as in gather
     except BaseException:
         _close(calls)
         raise

@@ -84,11 +84,14 @@ async def run_step(
         if recorded.state is StepState.FAILED:
             raise revive_error(recorded.error or "{}")
         text = await whole(recorded.result, execution.engine.large_values)
+        if text is not recorded.result:
+            text = execution.upcast_fetched(recorded, text)
         return cast("T", decode_recorded(result, text, what=f"the result of the step at {path}"))
     if path in execution.waits:  # a wait is open where the code has a step now
         raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     call = _Call(
         scope=scope,
+        task=scope.task,
         path=path,
         name=name,
         kind=kind,
@@ -140,6 +143,7 @@ async def checkpoint(
         return Checkpoint(text or "null", fresh=False, details=details_of(recorded))
     call = _Call(
         scope=scope,
+        task=asyncio.current_task(),
         path=path,
         name=key,
         kind=kind,
@@ -156,10 +160,33 @@ async def checkpoint(
 class _Call:
     """One step on its way from its first attempt to its checkpoint."""
 
+    __slots__ = (
+        "_on_beat",
+        "arguments",
+        "attempt",
+        "can_wait",
+        "clock",
+        "details",
+        "display_name",
+        "errors",
+        "execution",
+        "heartbeat_timeout",
+        "keeps_failures",
+        "kind",
+        "name",
+        "path",
+        "retry",
+        "scope",
+        "started_at",
+        "task",
+        "timeout",
+    )
+
     def __init__(
         self,
         *,
         scope: Scope,
+        task: asyncio.Task[Any] | None,
         path: str,
         name: str,
         kind: str,
@@ -171,7 +198,7 @@ class _Call:
         can_wait: bool = False,
         keeps_failures: bool = True,
     ) -> None:
-        self.scope = scope
+        self.scope, self.task = scope, task
         self.execution = scope.execution
         self.path, self.name, self.kind = path, name, kind
         self.display_name, self.arguments = display_name, arguments
@@ -185,62 +212,74 @@ class _Call:
 
     async def run(self, body: Body[Any], *, encode: Callable[[Any], str] = str) -> str:
         """The JSON text of the result, durable; ``encode`` makes it of what the body returns."""
-        await self.scope.begin()
+        self.scope.check()
+        if self.execution.is_pausing:
+            await self.scope.begin()
         self.started_at = self.execution.moment()
         self.execution.in_flight[self.path] = self
         try:
-            return await self._attempts(body, encode)
+            if self.path in self.execution.last_pauses:
+                await self._skip_recorded_pauses()
+            while True:
+                if not self.execution.engine.is_leased:
+                    await self._await_lease()
+                context = self._new_context()
+                try:
+                    return await self._attempt(body, encode, context)
+                except BaseException as error:
+                    if context.session is not None:
+                        await context.session.give_up()
+                        self._check_cut_off(error)
+                    if not isinstance(error, Exception) or not await self._may_try_again(error):
+                        raise
+                await self.scope.begin()
         finally:
             self.execution.in_flight.pop(self.path, None)
             self.execution.shown.discard(self.path)
 
-    async def _attempts(self, body: Body[Any], encode: Callable[[Any], str]) -> str:
-        if self.path in self.execution.last_pauses:
-            await self._skip_recorded_pauses()
-        while True:
-            if not self.execution.engine.is_leased:
-                await self._await_lease()
-            context = StepContext(
-                self.execution.run.id,
-                self.path,
-                attempt=self.attempt,
-                details=self.details,
-                last_heartbeat=self._last_heartbeat(),
-                on_beat=self._beat,
-                key_run_id=self.execution.run.key_run_id,
-            )
-            try:
-                text = await self._attempt(body, encode, context)
-            except Exception as error:
-                if context.session is not None:
-                    await context.session.give_up()
-                pause = self.retry.delay_after(
-                    error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
-                )
-                self._note_error(error)
-                if pause is None:
-                    await self._keep_failure(error)
-                    raise
-                logger.info(
-                    "A step failed and is tried again",
-                    extra={
-                        "event": "step.retry",
-                        "run_id": self.execution.run.id,
-                        "step": self.path,
-                        "attempt": self.attempt,
-                        "error_type": type(error).__qualname__,
-                        "pause_seconds": round(pause, 3),
-                    },
-                )
-                await self._pause(pause)
-                self.attempt += 1
-                await self.scope.begin()
-            except BaseException:
-                if context.session is not None:
-                    await context.session.give_up()
-                raise
-            else:
-                return text
+    def _check_cut_off(self, error: BaseException) -> None:
+        """A server that went away under the session is nobody's failure: the run is read again, as after a crash."""
+        from toolkit.storage import is_passing  # needs SQLAlchemy, which a step without a session does without
+
+        if is_passing(error):
+            self.execution.engine.residents.abandon(self.execution)
+            raise asyncio.CancelledError("the database went away under a step's session") from error
+
+    def _new_context(self) -> StepContext:
+        run = self.execution.run
+        return StepContext(
+            run.id,
+            self.path,
+            attempt=self.attempt,
+            details=self.details,
+            last_heartbeat=self._last_heartbeat() if self.details or self.execution.sightings else None,
+            on_beat=self._beat,
+            key_run_id=run.key_run_id,
+        )
+
+    async def _may_try_again(self, error: Exception) -> bool:
+        """Whether there is another attempt, once its time has come; if not, the failure is on record."""
+        pause = self.retry.delay_after(
+            error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
+        )
+        self._note_error(error)
+        if pause is None:
+            await self._keep_failure(error)
+            return False
+        logger.info(
+            "A step failed and is tried again",
+            extra={
+                "event": "step.retry",
+                "run_id": self.execution.run.id,
+                "step": self.path,
+                "attempt": self.attempt,
+                "error_type": type(error).__qualname__,
+                "pause_seconds": round(pause, 3),
+            },
+        )
+        await self._pause(pause)
+        self.attempt += 1
+        return True
 
     async def _await_lease(self) -> None:
         """A process that was held up begins nothing before it knows that the run is still its own."""
@@ -249,7 +288,7 @@ class _Call:
             self.scope.check()
 
     async def _attempt(self, body: Body[Any], encode: Callable[[Any], str], context: StepContext) -> str:
-        task = asyncio.current_task()
+        task = self.task
         assert task is not None
         place = Scope(
             self.execution,

@@ -28,8 +28,11 @@ def check_cancellation() -> None:
         RunCancelled: the run is being cancelled, and no ``shield`` stands around the caller.
     """
     scope = current_scope()
-    if scope is not None:
-        scope.check()
+    if scope is None:
+        return
+    if scope.step is None and scope.execution.run.is_cancel_requested and scope.execution.journal.unread:
+        return  # a replay on its way to where the run stood when the cancel came; what it has to undo lies before it
+    scope.check()
 
 
 class shield:  # noqa: N801 - reads as a verb: `async with shield():`

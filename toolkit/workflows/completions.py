@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from toolkit.errors import NotFound
 from toolkit.storage import Database, StorageUnavailable
@@ -15,7 +16,7 @@ class Completions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[str, asyncio.Future[EndedRun]] = {}
+        self._waiting: dict[str, list[asyncio.Future[EndedRun]]] = {}
 
     async def wait(self, run_id: str, *, is_resident: bool) -> EndedRun:
         """The end of a run. One that is resident ends here, unless it is taken over; nobody has to look for it.
@@ -29,20 +30,30 @@ class Completions:
                 raise NotFound("run", run_id)
             if states[run_id].state.is_final:
                 return states[run_id]
-        future = self._waiting.setdefault(run_id, asyncio.get_running_loop().create_future())
-        return await asyncio.shield(future)
+        future: asyncio.Future[EndedRun] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.setdefault(run_id, [])
+        waiting.append(future)
+        try:
+            return await future
+        finally:
+            waiting.remove(future)
+            if not waiting and self._waiting.get(run_id) is waiting:
+                del self._waiting[run_id]
 
     def tell(self, ended: EndedRun) -> None:
         """A run has ended."""
-        if ended.state.is_final and (future := self._waiting.pop(ended.id, None)) is not None:
-            future.set_result(ended)
+        if ended.state.is_final:
+            for future in self._waiting.pop(ended.id, ()):
+                if not future.done():
+                    future.set_result(ended)
 
-    async def look(self) -> None:
-        """See whether awaited runs have ended in other processes."""
-        if not self._waiting:
+    async def look(self, *, is_running: Callable[[str], bool]) -> None:
+        """See whether awaited runs have ended in other processes; those that are running here end here."""
+        elsewhere = [run_id for run_id in self._waiting if not is_running(run_id)]
+        if not elsewhere:
             return
         try:
-            states = await run_states(self._database.reader, list(self._waiting))
+            states = await run_states(self._database.reader, elsewhere)
         except StorageUnavailable:
             return  # the next look tells
         for ended in states.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,7 +51,9 @@ class RunControl:
             NotFound: there is no such run.
             RunStateError: it has ended.
         """
-        standing = await self._change(run_id, pause_run(run_id, by=by, own_now=self._own_now()), wanted="paused")
+        run_id, standing = await self._change(
+            run_id, lambda id_: pause_run(id_, by=by, own_now=self._own_now()), wanted="paused"
+        )
         self._engine.residents.request_pause(run_id)
         return standing
 
@@ -61,7 +63,7 @@ class RunControl:
         Raises:
             NotFound, RunStateError: as for :meth:`pause`.
         """
-        standing = await self._change(run_id, resume_run(run_id), wanted="resumed")
+        _, standing = await self._change(run_id, resume_run, wanted="resumed")
         self._engine.poke()
         return standing
 
@@ -74,7 +76,9 @@ class RunControl:
             NotFound: there is no such run.
             RunStateError: it has ended, so it can only be retried or forked.
         """
-        standing = await self._change(run_id, release_run(run_id, own_now=self._own_now()), wanted=RunState.PENDING)
+        _, standing = await self._change(
+            run_id, lambda id_: release_run(id_, own_now=self._own_now()), wanted=RunState.PENDING
+        )
         self._engine.poke()
         return standing
 
@@ -192,13 +196,19 @@ class RunControl:
         self._engine.poke()
         return forked
 
-    async def _change(self, run_id: str, script: Script[Standing | None], *, wanted: str) -> Standing:
-        standing = await self._run(script)
+    async def _change(
+        self, run_id: str, change: Callable[[str], Script[Standing | None]], *, wanted: str
+    ) -> tuple[str, Standing]:
+        """Which run was changed, or the run that it went on as, and how that one stands now."""
+        standing = await self._run(change(run_id))
+        while standing is not None and standing.continued_as is not None:
+            run_id = standing.continued_as
+            standing = await self._run(change(run_id))
         if standing is None:
             raise NotFound("run", run_id)
         if standing.state.is_final:
             raise RunStateError(run_id, state=standing.state, wanted=wanted)
-        return standing
+        return run_id, standing
 
     async def _run(self, script: Script[T]) -> T:
         try:

@@ -15,7 +15,8 @@ from toolkit.errors import DefinitionError, RunFailed, WrongContext
 from toolkit.workflows.attributes import Attribute, encode_attributes, encode_tags
 from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import revive_error
-from toolkit.workflows.operations import RUN_ENDED, NewRun, StepRecord
+from toolkit.workflows.journal import LINKED
+from toolkit.workflows.operations import RUN_ENDED, NewRun, Recorded, StepRecord
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.signatures import Signature
 from toolkit.workflows.states import ClosePolicy, RunState, StepKind, StepState
@@ -244,7 +245,8 @@ class Workflow(Generic[P, R]):
         if recorded is None:
             await scope.begin()
             options = {"started_by": execution.run.started_by, **options}
-            if "close_policy" in options:
+            is_linked = "close_policy" in options
+            if is_linked:
                 options["parent_id"] = execution.run.id
             run = self.new_run(execution.engine, arguments, **options)
             now = execution.moment()
@@ -258,16 +260,19 @@ class Workflow(Generic[P, R]):
                 ended_at=now,
                 arguments=run.input,
                 result=f'"{run.id}"',
+                details=LINKED if is_linked else None,
                 epoch=execution.epoch,
             )
-            outcome = await execution.record(recorded, run=run, is_shielded=scope.is_shielded)
+
+            def link(outcome: Recorded) -> None:
+                if is_linked and outcome.started is not None:
+                    execution.link(outcome.started.run_id)
+
+            outcome = await execution.record(recorded, run=run, is_shielded=scope.is_shielded, then=link)
             assert outcome.started is not None
             recorded = recorded._replace(result=f'"{outcome.started.run_id}"')
             execution.note(recorded)
-        run_id = (recorded.result or "").strip('"')
-        if "close_policy" in options:
-            execution.linked_ids.append(run_id)
-        return RunHandle(execution.engine, run_id, self)
+        return RunHandle(execution.engine, (recorded.result or "").strip('"'), self)
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r}>"

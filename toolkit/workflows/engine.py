@@ -66,7 +66,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _GIVE_BACK_SECONDS = 1.0
 
 # What memory may have overtaken between the moment it was asked for and that of its batch.
-_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns}
+_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns, NoteProgress}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,13 +277,15 @@ class Engine:
 
     def note_progress(self, note: NoteProgress) -> None:
         """Put on record how far a run has come, with the next commit; only the last word counts."""
-        is_waiting = note.run_id in self._notes
-        self._notes[note.run_id] = note
-        if not is_waiting:
-            self.call_in_loop(lambda: self._submit_note(note))
+        self.call_in_loop(lambda: self._submit_note(note))
 
     def _submit_note(self, note: NoteProgress) -> None:
-        self.submit(note)
+        waiting = self._notes.get(note.run_id)
+        if waiting is not None and waiting.epoch == note.epoch:
+            waiting.progress = note.progress
+        else:
+            self._notes[note.run_id] = note
+            self.submit(note)
 
     def note_deadline(self, deadline_at: datetime | None) -> None:
         """See that somebody looks when this limit of a wait passes."""
@@ -494,7 +496,7 @@ class Engine:
 
     async def look_for_completions(self) -> None:
         """See whether runs that somebody here waits for have ended elsewhere."""
-        await self._completions.look()
+        await self._completions.look(is_running=self.residents.holds)
 
     # The way to the database ---------------------------------------------------------------------------------------
 
@@ -548,7 +550,7 @@ class Engine:
             execution = self.residents.running[operation.run_id]
             return replace(operation, due_at=execution.wakes_at, cancel_mode=execution.cancel_mode)
         if isinstance(operation, NoteProgress):
-            return self._notes.pop(operation.run_id, operation)
+            self._notes.pop(operation.run_id, None)  # a later word comes as an operation of its own
         if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
             runs = [*operation.runs, *self.residents.unwanted]
             return replace(operation, runs=[run for run in runs if not self.residents.holds(*run)])

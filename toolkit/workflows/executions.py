@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from toolkit.storage import DataRejected
 from toolkit.workflows.differences import describe_mismatch
 from toolkit.workflows.failures import RunCancelled, RunParked
-from toolkit.workflows.journal import Journal
+from toolkit.workflows.journal import LINKED, Journal
 from toolkit.workflows.operations import (
     ClaimedRun,
     Fate,
@@ -99,6 +99,8 @@ class Execution:
             self._note_cursor(step)
             self._note_moment(step)
             self._note_pause(step.path)
+            if step.details == LINKED:
+                self.link((step.result or "").strip('"'))
         for wait in waits:
             self._note_pause(wait.path)
 
@@ -123,12 +125,22 @@ class Execution:
         awaited = [w.reference for w in self.waits.values() if w.kind == StepKind.CHILD and w.reference is not None]
         return awaited + self.linked_ids
 
+    def link(self, run_id: str) -> None:
+        """A run was started to be ended with this one, if only by a branch that is given up since."""
+        if run_id not in self.linked_ids:
+            self.linked_ids.append(run_id)
+
     @property
     def cancel_mode(self) -> CancelMode | None:
         """What a cancel is to do to this run while it waits."""
         if self.shields:
             return CancelMode.SHIELDED
         return CancelMode.UNWIND if self.undoers else None
+
+    def upcast_fetched(self, record: StepRecord, text: str | None) -> str | None:
+        """The result of ``record``, which the journal holds as a stub, brought up to date."""
+        upcasters = self.workflow.upcasters
+        return upcasters.record(record._replace(result=text), version=self.run.version).result if upcasters else text
 
     def _upcast(self, record: StepRecord) -> StepRecord:
         return self.workflow.upcasters.record(record, version=self.run.version)
@@ -161,9 +173,9 @@ class Execution:
             raise asyncio.CancelledError("another process owns the run")
         return outcome
 
-    async def record(self, step: StepRecord, **more: Any) -> Recorded:
-        """Make a checkpoint durable and keep it in the journal."""
-        outcome = cast("Recorded", await self.commit(RecordStep(self.run.id, self.epoch, step, **more)))
+    async def record(self, step: StepRecord, *, then: Then | None = None, **more: Any) -> Recorded:
+        """Make a checkpoint durable and keep it in the journal; ``then`` as in :meth:`commit`."""
+        outcome: Recorded = await self.commit(RecordStep(self.run.id, self.epoch, step, **more), then=then)
         if outcome.fate is Fate.CANCELLED:
             self.request_cancel()
             raise RunCancelled
@@ -178,7 +190,8 @@ class Execution:
         self.has_progressed = True
         self.in_flight.pop(step.path, None)
         self.payload_bytes += len(step.result or "") + len(step.arguments or "")
-        self._note_cursor(step)
+        if step.event_seq is not None:
+            self._note_cursor(step)
         self._note_moment(step)
 
     def moment(self) -> datetime:
@@ -361,12 +374,15 @@ class Execution:
         task = self.task
         if task is None or task is asyncio.current_task():
             return
-        for pause in (0.0, 1.0, 5.0):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.engine.runtime.clock.sleep(0.0)  # most end at once; a wait with a limit costs four times as much
+        for patience in (0.5, 1.5, 5.5):
             if task.done():
-                break
-            task.cancel()
+                return
             with suppress(asyncio.CancelledError):
-                await asyncio.wait([task], timeout=pause + 0.5)
+                await asyncio.wait([task], timeout=patience)
+            task.cancel()
         if not task.done():
             logger.warning(
                 "A run's code does not end although its task is cancelled",

@@ -11,7 +11,6 @@ import os
 import platform
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Protocol
 
 from toolkit.errors import StorageError
@@ -35,8 +34,13 @@ class Channel(Protocol):
     def run_blocking(self, script: Script[Any]) -> Any: ...
 
 
-def beat(worker_id: str, *, own_now: datetime | None) -> Script[float | None]:
-    """Renew the heartbeat; returns how many seconds old the last one was, or ``None`` for the first."""
+def beat(worker_id: str, database: Database) -> Script[float | None]:
+    """Renew the heartbeat; returns how many seconds old the last one was, or ``None`` for the first.
+
+    The clock is read inside the transaction: a process that is held up on its way there must not prove that it lived
+    when it set out, for others may have taken its runs since.
+    """
+    own_now = database.clock.now() if database.is_own_time else None
     age = yield Query(sql.HEARTBEAT_AGE, [worker_id, own_now])
     yield Query(sql.BEAT, [worker_id, platform.node(), os.getpid(), own_now])
     return float(age[0][0]) if age else None
@@ -66,16 +70,13 @@ class Heart:
 
     async def start(self) -> None:
         """Write the first beat, then go on by itself."""
-        await self._database.writer.run(beat(self._worker_id, own_now=self._own_now()))
+        await self._database.writer.run(beat(self._worker_id, self._database))
         self._thread.start()
 
     async def stop(self) -> None:
         self._stopped.set()
         # A beat under way may wait for a database that is away: the thread then ends with the process.
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join, _LONGEST_BEAT)
-
-    def _own_now(self) -> datetime | None:
-        return self._database.clock.now() if self._database.is_own_time else None
 
     def _beat_on(self) -> None:
         while not self._stopped.wait(self._interval):
@@ -84,7 +85,7 @@ class Heart:
                 continue
             began = self._database.clock.monotonic()
             try:
-                age = self._channel.run_blocking(beat(self._worker_id, own_now=self._own_now()))
+                age = self._channel.run_blocking(beat(self._worker_id, self._database))
             except StorageError as error:
                 logger.warning(
                     "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
@@ -136,5 +137,4 @@ class LoopHeart:
             self._on_beat(age, began)
 
     async def _beat(self) -> float | None:
-        own_now = self._runtime.clock.now() if self._database.is_own_time else None
-        return await self._database.writer.run(beat(self._worker_id, own_now=own_now))
+        return await self._database.writer.run(beat(self._worker_id, self._database))

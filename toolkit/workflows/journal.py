@@ -8,6 +8,8 @@ from typing import overload
 from toolkit.workflows.operations import StepRecord
 
 PATCH = "patched:"
+# The details of a start whose run is to be ended with the one that started it.
+LINKED = '{"linked": true}'
 # Not asked for by code in order: what a patch decided, and what a run that went on as another had heard.
 _ASIDE = (PATCH, "continued/")
 

@@ -19,12 +19,17 @@ class LargeValues(Protocol):
         ...
 
 
+def is_stub(text: str) -> bool:
+    """Whether the journal holds a stub in place of the text itself."""
+    return text.startswith(_MARK)
+
+
 async def whole(text: str | None, large_values: LargeValues | None) -> str | None:
     """The recorded ``text``, fetched if the journal holds its stub.
 
     Raises:
         StorageError: it is not where the stub says, or not what was stored.
     """
-    if text is None or large_values is None or not text.startswith(_MARK):
+    if text is None or large_values is None or not is_stub(text):
         return text
     return await large_values.fetch(text)

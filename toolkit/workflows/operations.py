@@ -2,6 +2,9 @@
 
 Operations of one process are committed in groups (:mod:`toolkit.workflows.batches`). Those that carry ``epoch`` are
 fenced: they count only while the run is ``running`` in that very epoch.
+
+Nobody changes a record once it is made, but they are not frozen: a frozen one sets each field through
+``object.__setattr__``, which takes ten times as long (5 microseconds for a checkpoint), and each step makes several.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import Any, NamedTuple
 
 from toolkit.storage import Statement
 from toolkit.workflows.states import CancelMode, RunState, StepState, WaitState
-
 
 # The event that the end of a run leaves when somebody waits for it: this and the run's id.
 RUN_ENDED = "run-ended:"
@@ -48,7 +50,7 @@ class StepRecord(NamedTuple):
     event_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WaitRecord:
     """One standing request of a run. ``reference`` is the kind's own: the id of a task or of a child run."""
 
@@ -67,7 +69,7 @@ class WaitRecord:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewRun:
     """A run to be started; ``due_at`` is now when it is ``None``."""
 
@@ -89,7 +91,7 @@ class NewRun:
     attributes: Sequence[tuple[str, str, str, float | None]] = ()  # as ``attributes`` encodes them
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewEvent:
     """An event to be kept and numbered; ``run_id`` targets one run, without it every run may hear it.
 
@@ -106,14 +108,14 @@ class NewEvent:
 # Operations -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartRun:
     """Start a run that no other run asked for. Outcome: :class:`Started`."""
 
     run: NewRun
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RecordStep:
     """Write a checkpoint, with what began or was emitted in it. Outcome: :class:`Recorded`."""
 
@@ -127,7 +129,7 @@ class RecordStep:
     attached: Sequence[AttachedRows] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttachedRows:
     """Rows that a step kind writes in the transaction that opens its wait, or a verb in that of its record."""
 
@@ -135,7 +137,7 @@ class AttachedRows:
     rows: Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenWait:
     """Look for what is awaited; if it is not there, register. Outcome: :class:`WaitOpened`.
 
@@ -154,7 +156,7 @@ class OpenWait:
     is_shielded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CloseWaits:
     """Withdraw waits that the run gives up. Outcome: :class:`Fate`."""
 
@@ -164,7 +166,7 @@ class CloseWaits:
     child_ids: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExpireWaits:
     """End those waits of a running run whose limit has passed. Outcome: :class:`Fate`."""
 
@@ -172,7 +174,7 @@ class ExpireWaits:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Suspend:
     """Every branch waits. ``due_at`` is the nearest limit. Outcome: :class:`Suspended`."""
 
@@ -182,16 +184,19 @@ class Suspend:
     cancel_mode: CancelMode | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NoteProgress:
-    """Show how far a run has come, as JSON text. Outcome: :class:`Fate`."""
+    """Show how far a run has come, as JSON text; a later word may take its place until it is committed.
+
+    Outcome: :class:`Fate`.
+    """
 
     run_id: str
     epoch: int
     progress: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishRun:
     """The run's code has ended, or the run is parked. Outcome: :class:`Finished`.
 
@@ -211,7 +216,7 @@ class FinishRun:
     cursors: Sequence[StepRecord] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReleaseRuns:
     """Give runs back so that anybody may go on with them: at shutdown, or because this process lost them.
 
@@ -221,21 +226,21 @@ class ReleaseRuns:
     runs: Sequence[tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EmitEvent:
     """Keep an event and deliver it to whoever waits. Outcome: :class:`Emitted`."""
 
     event: NewEvent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeliverEvents:
     """Number what callers' transactions have left, and match ``keys`` again. Outcome: how many were numbered."""
 
     keys: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CancelRun:
     """Cancel a run and its linked children. Outcome: :class:`Cancelled`."""
 
@@ -244,7 +249,7 @@ class CancelRun:
     by: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClaimRuns:
     """Take runs that are due. Outcome: the number taken; the runs themselves are effects."""
 
@@ -253,7 +258,7 @@ class ClaimRuns:
     is_isolated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TakeOver:
     """Make the runs of dead workers due again, or park those that keep killing. Outcome: the run ids."""
 
@@ -263,7 +268,7 @@ class TakeOver:
     max_total_losses: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ParkUnknown:
     """Park runs of workflows that nobody here knows and nobody else took in time. Outcome: the run ids."""
 
@@ -292,7 +297,7 @@ Operation = (
 # Outcomes ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Started:
     """``run_id`` is the new run, or the one that the idempotency key had started before."""
 
@@ -301,7 +306,7 @@ class Started:
     input_digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Emitted:
     """``is_new`` is false when the idempotency key had been used; ``is_same`` then compares the payloads."""
 
@@ -309,14 +314,14 @@ class Emitted:
     is_same: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
     fate: Fate
     is_cancel_requested: bool = False
     started: Started | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WaitOpened:
     """``record`` is there when the wait was over before it began; ``wait`` is the one on record otherwise."""
 
@@ -325,7 +330,7 @@ class WaitOpened:
     wait: WaitRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Suspended:
     """``is_suspended`` is false when something was delivered meanwhile; ``must_read``: by another process."""
 
@@ -335,7 +340,7 @@ class Suspended:
     is_cancel_requested: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """``state`` is what the run became: a cancel that came first wins over a result."""
 
@@ -343,7 +348,7 @@ class Finished:
     state: RunState | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cancelled:
     """``state`` after the request: ``cancelled``, ``running`` when its owner unwinds it, or the final state it had."""
 
@@ -352,7 +357,7 @@ class Cancelled:
     continued_as: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClaimedRun:
     """A run that this process owns now. ``prior_epoch`` is what a warm copy must have to go on."""
 

@@ -105,6 +105,11 @@ async def _finish(execution: Execution, state: RunState, *, result: str | None, 
 
 def _log(execution: Execution, state: RunState, error: str | None) -> None:
     fields = {"event": f"run.{state}", "run_id": execution.run.id, "workflow": execution.run.workflow}
+    if state is RunState.SUCCEEDED and (unread := execution.journal.unread):
+        logger.warning(
+            "A run has ended without asking for all that is on its record; was a step taken out of its code?",
+            extra={**fields, "event": "run.steps_not_asked_for", "paths": unread[:20]},
+        )
     if state is RunState.PARKED:
         logger.error("A run was parked; it needs an operator", extra={**fields, "reason": summary_of(error or "{}")})
     elif state is RunState.FAILED:

@@ -316,6 +316,7 @@ class _Stage:
         clock = self.engine.runtime.clock if self.engine is not None else SystemClock()
         self.runtime = Runtime(clock=_HaltingClock(self.rehearsal, clock))
         self.resources = dict(self.engine.resources) if self.engine is not None else {}
+        self.large_values = self.engine.large_values if self.engine is not None else None
         self.residents = self
 
     def new_id(self) -> str:

@@ -20,7 +20,8 @@ class StepContext:
     """What the body of a step may know of itself; see :func:`step_context`.
 
     ``attempt`` counts from 1. ``idempotency_key`` is the same in every attempt, after every crash and in a retry of the
-    run: hand it to whatever the step calls outside. ``details`` is stored with the step; fill it with plain JSON values.
+    run: hand it to whatever the step calls outside. ``details`` is stored with the step; fill it with plain JSON
+    values.
     ``last_heartbeat`` is what an earlier attempt said last, in this process or another.
     """
 
@@ -67,16 +68,16 @@ class Scope:
         """Refuse a call from a task that the engine does not know: its order would differ from replay to replay."""
         if self.task is not asyncio.current_task():
             raise WrongContext(
-                f"{_called(verb, name)} was called from a task that is not the run's own (asyncio.create_task, asyncio.gather or a "
-                "TaskGroup); use toolkit.workflows.gather to run steps side by side"
+                f"{_called(verb, name)} was called from a task that is not the run's own (asyncio.create_task, "
+                "asyncio.gather or a TaskGroup); use toolkit.workflows.gather to run steps side by side"
             )
 
     def check_session(self, verb: str, name: str | None = None) -> None:
         """Refuse a call while this step holds a session with writes: it would wait for itself for ever."""
         if self.step is not None and self.step.session is not None and self.step.session.has_written:
             raise WrongContext(
-                f"{_called(verb, name)} was called while this step's database session holds writes that are not committed; do it "
-                "before the first write, or in a step of its own"
+                f"{_called(verb, name)} was called while this step's database session holds writes that are not "
+                "committed; do it before the first write, or in a step of its own"
             )
 
     def check(self) -> None:
@@ -86,10 +87,18 @@ class Scope:
             asyncio.CancelledError: nothing that happens here counts any more.
             RunCancelled: the run is being cancelled.
         """
-        if self.is_dead:
-            raise asyncio.CancelledError("this part of the run was given up")
+        self.check_alive()
         if not self.is_shielded:
             self.execution.check()
+
+    def check_alive(self) -> None:
+        """Refuse to go on in a place that is given up.
+
+        Raises:
+            asyncio.CancelledError: nothing that happens here counts any more.
+        """
+        if self.is_dead:
+            raise asyncio.CancelledError("this part of the run was given up")
 
     async def begin(self) -> None:
         """Like :meth:`check`, and wait here for as long as the run is paused. What is in a step ends with it."""

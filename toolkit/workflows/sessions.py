@@ -104,7 +104,10 @@ class StepSession(AsyncSession):
 
     async def give_up(self) -> None:
         """Roll back and let go of the connection."""
-        await uninterrupted(self.close())
+        try:
+            await uninterrupted(self.close())
+        except (DBAPIError, OSError) as error:  # there is nothing left to roll back
+            logger.info("A step's connection is gone", extra={"event": "storage.cut_off", "reason": str(error)})
 
 
 def get_session(*, is_read_only: bool = False) -> AsyncSession:

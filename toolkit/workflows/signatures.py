@@ -28,6 +28,8 @@ class Signature:
         self._signature = inspect.Signature(list(inspect.signature(function).parameters.values()))
         self._parameters = self._signature.parameters
         self._positional = [name for name, p in self._parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        # How many arguments say everything by their order alone; -1 where none do.
+        self._plain_count = len(self._positional) if len(self._positional) == len(self._parameters) else -1
         for parameter in self._parameters.values():
             if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
                 raise DefinitionError(
@@ -78,7 +80,7 @@ class Signature:
         Raises:
             TypeError: as the function itself would raise.
         """
-        if not kwargs and len(args) == len(self._parameters) == len(self._positional):
+        if not kwargs and len(args) == self._plain_count:
             return dict(zip(self._positional, args, strict=True))
         try:
             return dict(self._signature.bind(*args, **kwargs).arguments)

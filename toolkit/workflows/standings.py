@@ -38,16 +38,20 @@ _RELEASE = Statement(
                   warm_worker = NULL, error = NULL, error_summary = NULL, losses = 0, total_losses = 0
                   WHERE id = $1 AND state = 'parked' RETURNING state, paused_at""",
 )
-_FIND = both("standing of run", "SELECT state, paused_at FROM toolkit_run WHERE id = $1")
+_FIND = both("standing of run", "SELECT state, paused_at, continued_as FROM toolkit_run WHERE id = $1")
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a run stands after a request; ``is_changed`` says whether the request has changed that."""
+    """How a run stands after a request; ``is_changed`` says whether the request has changed that.
+
+    ``continued_as`` is the run that goes on in its place, if it has ended so.
+    """
 
     state: RunState
     paused_at: datetime | None
     is_changed: bool
+    continued_as: str | None = None
 
 
 def pause_run(run_id: str, *, by: str | None, own_now: datetime | None) -> Script[Standing | None]:
@@ -71,4 +75,7 @@ def _change(run_id: str, change: Query) -> Script[Standing | None]:
         yield Query(NOTIFY)  # the worker that has the run, or any that takes it, learns of it at once
         return Standing(RunState(rows[0][0]), read_moment(rows[0][1]), is_changed=True)
     found = yield Query(_FIND, [run_id])
-    return Standing(RunState(found[0][0]), read_moment(found[0][1]), is_changed=False) if found else None
+    if not found:
+        return None
+    state, paused_at, continued_as = found[0]
+    return Standing(RunState(state), read_moment(paused_at), is_changed=False, continued_as=continued_as)

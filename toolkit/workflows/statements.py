@@ -511,6 +511,17 @@ RETARGET_EVENTS = update(
     name="retarget events",
 )
 
+INHERIT_PAUSE = update(
+    "toolkit_run",
+    {"source": "text", "id": "text"},
+    assign=(
+        "paused_at = (SELECT paused_at FROM toolkit_run WHERE id = v.source), "
+        "paused_by = (SELECT paused_by FROM toolkit_run WHERE id = v.source)"
+    ),
+    where="t.id = v.id",
+    name="inherit pause",
+)
+
 SHOW_PROGRESS = update(
     "toolkit_run",
     {"id": "text", "progress": "text"},

@@ -58,21 +58,19 @@ class Step(Generic[P, R]):
         body = functools.partial(self.function, **arguments)
         if not self.is_async:  # it may block: it gets a thread, with this task's context variables
             body = functools.partial(scope.execution.engine.runtime.in_thread, body)
-        return cast(
-            "R",
-            await run_step(
-                name=self.name,
-                kind=self.kind,
-                body=body,
-                result=self.signature.result,
-                arguments=self.signature.encode(arguments),
-                display_name=self.display_name,
-                retry=self.retry,
-                timeout=self.timeout,
-                heartbeat_timeout=self.heartbeat_timeout,
-                reencode=self._reencode,
-            ),
+        result: R = await run_step(
+            name=self.name,
+            kind=self.kind,
+            body=body,
+            result=self.signature.result,
+            arguments=self.signature.encode(arguments),
+            display_name=self.display_name,
+            retry=self.retry,
+            timeout=self.timeout,
+            heartbeat_timeout=self.heartbeat_timeout,
+            reencode=self._reencode,
         )
+        return result
 
     def _reencode(self, recorded: str) -> str:
         return self.signature.encode(self.signature.decode(recorded))

@@ -80,6 +80,13 @@ class RunRow(Table, table=True):
             postgresql_where=text("forked_from IS NOT NULL"),
             sqlite_where=text("forked_from IS NOT NULL"),
         ),
+        # search and resume: what is paused
+        Index(
+            "ix_toolkit_run_paused",
+            "id",
+            postgresql_where=text("paused_at IS NOT NULL"),
+            sqlite_where=text("paused_at IS NOT NULL"),
+        ),
         # search by the text of an error, newest first
         Index(
             "ix_toolkit_run_error",

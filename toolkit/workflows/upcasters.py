@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from toolkit.errors import SerializationError
 from toolkit.workflows.failures import RunParked
+from toolkit.workflows.large_values import is_stub
 from toolkit.workflows.operations import StepRecord
 
 
@@ -59,7 +60,7 @@ class Upcasters:
     def record(self, record: StepRecord, *, version: str | None) -> StepRecord:
         """A record of the journal of a run that began with ``version``."""
         usable = [u for u in self._upcasters if u.is_for(version)]
-        if record.result is not None:
+        if record.result is not None and not is_stub(record.result):
             results = [u for u in usable if record.name in u.results_of]
             record = record._replace(result=self._apply(record.result, results, what=f"the result at {record.path}"))
         if record.arguments is not None:

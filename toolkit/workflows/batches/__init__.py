@@ -42,6 +42,7 @@ def commit(
     yield from batch.lock(own_now)
     yield from batch.begin_runs()
     batch.record_steps()
+    batch.note_progress()  # before the end of a run: its last word is often said just before that
     yield from batch.open_waits()
     yield from batch.deliver_events()
     yield from batch.end_waits()
@@ -49,7 +50,6 @@ def commit(
     yield from batch.cancel()
     yield from batch.clean_up()
     batch.suspend()  # after whatever may have given the run something to do, or ended it
-    batch.note_progress()
     batch.release()
     yield from batch.take_over()
     yield from batch.claim()

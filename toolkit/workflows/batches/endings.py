@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from toolkit.errors import RunFailed
 from toolkit.storage import Query, Script
 from toolkit.workflows import statements as sql
+from toolkit.workflows.attributes import INHERIT_ATTRIBUTES
 from toolkit.workflows.batches.state import LockedRun
 from toolkit.workflows.batches.waits import Waits, ending_of
 from toolkit.workflows.failures import record_error
 from toolkit.workflows.operations import (
     RUN_ENDED,
+    AttachedRows,
     Cancelled,
     CancelRun,
     CloseWaits,
@@ -83,8 +86,16 @@ class Endings(Waits):
         """Another run goes on in place of this one: it has its parent, its watchers' eyes and its events."""
         successor = operation.continued
         assert successor is not None
-        self._begin(successor, {})
+        successor = replace(successor, close_policy=run.close_policy)
+        places = [(run.id, successor.id)]
+        self.attached.append(AttachedRows(INHERIT_ATTRIBUTES, places))
+        if run.is_paused:  # the pause came too late for this run: it holds up the next
+            self.new_runs.append((successor, RunState.PENDING, 0, None, self.now))
+            self.attached.append(AttachedRows(sql.INHERIT_PAUSE, places))
+        else:
+            self._begin(successor, {})
         self.new_steps += operation.cursors
+        self.effects.delivered += operation.cursors  # if it is begun here at once, it does not read its journal
         self.retargeted.append((run.id, successor.id))
         run.continued_as = successor.id
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from toolkit.storage import Deferred, Query, Script, read_moment
 from toolkit.workflows import statements as sql
@@ -24,7 +25,18 @@ from toolkit.workflows.operations import (
     Suspend,
 )
 
-_OF_ONE_RUN = (RecordStep, OpenWait, CloseWaits, ExpireWaits, Suspend, NoteProgress, FinishRun)
+# The runs that an operation names; ``None`` stands for none. The target of an event may have gone on as another.
+_NAMED: dict[type, Callable[[Any], Iterable[str | None]]] = {
+    RecordStep: lambda o: (o.run_id,) if o.event is None else (o.run_id, o.event.run_id),
+    OpenWait: lambda o: (o.run_id, o.watched),
+    CloseWaits: lambda o: (o.run_id, *o.child_ids),
+    ExpireWaits: lambda o: (o.run_id,),
+    Suspend: lambda o: (o.run_id,),
+    NoteProgress: lambda o: (o.run_id,),
+    FinishRun: lambda o: (o.run_id, o.parent_id, *o.child_ids),
+    ReleaseRuns: lambda o: [run_id for run_id, _ in o.runs],
+    EmitEvent: lambda o: (o.event.run_id,),
+}
 
 
 class Locks(BatchState):
@@ -86,19 +98,11 @@ class Locks(BatchState):
                 self.outcomes[at] = Deferred.DEFERRED
 
     def _run_ids(self) -> Script[list[str]]:
-        ids: set[str] = set()
-        for kind in _OF_ONE_RUN:
-            ids.update(operation.run_id for _, operation in self._each(kind))
-        for _, operation in (*self._each(FinishRun), *self._each(CloseWaits)):
-            ids.update(operation.child_ids)
-        ids.update(o.parent_id for _, o in self._each(FinishRun) if o.parent_id is not None)
-        ids.update(o.watched for _, o in self._each(OpenWait) if o.watched is not None)
-        for _, operation in self._each(ReleaseRuns):
-            ids.update(run_id for run_id, _ in operation.runs)
-        for _, operation in (*self._each(RecordStep), *self._each(EmitEvent)):
-            if operation.event is not None and operation.event.run_id is not None:
-                ids.add(operation.event.run_id)  # it may have gone on as another
-        ids.update(event[2] for event in self.left if event[2] is not None)
+        named: set[str | None] = {event[2] for event in self.left}
+        for kind, names_of in _NAMED.items():
+            for _, operation in self._each(kind):
+                named.update(names_of(operation))
+        ids = {run_id for run_id in named if run_id is not None}
         self.broadcast = self._broadcast_keys()
         if self.broadcast:
             ids.update(id_ for (id_,) in (yield Query(sql.WAITING_RUNS, [sorted(self.broadcast)])))
@@ -131,19 +135,10 @@ class Locks(BatchState):
         for at, operation in enumerate(self.operations):
             if self.outcomes[at] is not None:
                 continue
-            needed: list[str | None] = []
-            if isinstance(operation, _OF_ONE_RUN):
-                needed.append(operation.run_id)
-            if isinstance(operation, OpenWait):
-                needed.append(operation.watched)
-            if isinstance(operation, RecordStep | EmitEvent) and operation.event is not None:
-                needed.append(operation.event.run_id)
-            if isinstance(operation, FinishRun):
-                needed.append(operation.parent_id)
+            names_of = _NAMED.get(type(operation))
+            needed = [] if names_of is None else list(names_of(operation))
             if isinstance(operation, FinishRun | CloseWaits):
                 needed += [member for child in operation.child_ids for member in self.families.get(child, [])]
-            if isinstance(operation, ReleaseRuns):
-                needed += [run_id for run_id, _ in operation.runs]
             if isinstance(operation, CancelRun):
                 needed += self.families.get(operation.run_id, []) + self.guardians.get(operation.run_id, [])
             if any(run_id in existing for run_id in needed):

@@ -50,7 +50,7 @@ class LockedRun:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worker:
     """Who commits: its id, how many more runs it may take, and the ways in which kinds end their waits."""
 

@@ -30,11 +30,11 @@ class Waits(Starts):
             if run.is_cancel_requested and not operation.is_shielded:
                 self.outcomes[at] = WaitOpened(Fate.CANCELLED)
                 continue
-            wait = replace(operation.wait, created_at=max(self.now, operation.wait.created_at or self.now))
+            wait, after_seq = operation.wait, operation.wait.after_seq
             if wait.kind == StepKind.WAIT:
                 cursor = delivered.get((wait.run_id, str(wait.event_key)), 0)
-                cursor = max(cursor, (yield from self._number_before(operation)))
-                wait = replace(wait, after_seq=max(wait.after_seq, cursor))
+                after_seq = max(after_seq, cursor, (yield from self._number_before(operation)))
+            wait = replace(wait, created_at=max(self.now, wait.created_at or self.now), after_seq=after_seq)
             self.fresh_waits[wait.id] = wait
             self.opened[wait.id] = at
             self.attached.extend(operation.attached)
@@ -83,24 +83,28 @@ class Waits(Starts):
     def _expire(self, run_ids: list[str]) -> Script[None]:
         if not run_ids:
             return
-        for row in (yield Query(sql.DUE_WAITS_OF_RUNS, [run_ids, self.now])):
-            wait = to_wait(row)
-            if wait.id in self.ended:
+        due = [to_wait(row) for row in (yield Query(sql.DUE_WAITS_OF_RUNS, [run_ids, self.now]))]
+        due = [wait for wait in due if wait.id not in self.ended]
+        won = yield from self._end_waits([(wait, WaitState.EXPIRED) for wait in due])
+        for wait in due:
+            run = self.runs[wait.run_id]
+            if wait.id not in won:
                 continue
-            if (yield from self._end_wait(wait, WaitState.EXPIRED)):
-                run = self.runs[wait.run_id]
-                if wait.kind == StepKind.TIMER:
-                    self._deliver(run, wait, StepState.SUCCEEDED, result="null")
-                else:
-                    error = record_error(WaitTimeout(wait.event_key or wait.name))
-                    self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
+            if wait.kind == StepKind.TIMER:
+                self._deliver(run, wait, StepState.SUCCEEDED, result="null")
+            else:
+                error = record_error(WaitTimeout(wait.event_key or wait.name))
+                self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
 
     def _end_wait(self, wait: WaitRecord, state: WaitState) -> Script[bool]:
         """End one wait; true if it was us who ended it."""
         return wait.id in (yield from self._end_waits([(wait, state)]))
 
     def _end_waits(self, ends: Sequence[tuple[WaitRecord, WaitState]]) -> Script[set[str]]:
-        """The compare-and-set; returns the ids of the waits that it was us who ended."""
+        """The compare-and-set, one statement for all; returns the ids of the waits that it was us who ended.
+
+        A statement for each would be a round trip to PostgreSQL for each of a thousand children.
+        """
         recorded = [(wait.id, state, wait.state, self.now) for wait, state in ends if wait.id not in self.fresh_waits]
         won: set[str] = set()
         if recorded:

@@ -320,6 +320,7 @@ CREATE INDEX ix_toolkit_run_due ON toolkit_run (priority DESC, due_at) WHERE sta
 CREATE INDEX ix_toolkit_run_error ON toolkit_run (id) WHERE error_summary IS NOT NULL;
 CREATE INDEX ix_toolkit_run_forked ON toolkit_run (forked_from) WHERE forked_from IS NOT NULL;
 CREATE INDEX ix_toolkit_run_parent ON toolkit_run (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX ix_toolkit_run_paused ON toolkit_run (id) WHERE paused_at IS NOT NULL;
 CREATE INDEX ix_toolkit_run_state ON toolkit_run (state, id);
 CREATE INDEX ix_toolkit_run_suspect ON toolkit_run (due_at) WHERE losses >= 2 AND state IN ('pending', 'suspended');
 CREATE INDEX ix_toolkit_run_worker ON toolkit_run (worker_id) WHERE state = 'running';
