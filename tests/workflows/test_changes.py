@@ -293,6 +293,27 @@ async def test_a_step_where_a_wait_is_open_parks_the_run_and_is_not_performed(st
     assert calls == []
 
 
+@workflow(name="pay")
+async def pay_3() -> list[str]:
+    return [str(await wait_for_event("go"))]
+
+
+async def test_a_run_that_ends_without_asking_for_a_recorded_step_is_a_warning(
+    start_engine: StartEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = await start_engine(pay_1)
+    run = await old.start(pay_1)
+    await until_state(old, run.id, RunState.SUSPENDED)
+    new = await deploy(start_engine, old, pay_3)
+
+    with caplog.at_level(logging.WARNING, "toolkit.workflows"):
+        await new.emit_event("go", "b", run_id=run.id)
+        assert await finished(new, run.id) == '["b"]'
+        await until(lambda: caplog.records)
+
+    assert [record.__dict__["paths"] for record in caplog.records if "paths" in record.__dict__] == [["note/0"]]
+
+
 # Upcasters -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
 from toolkit.errors import NotFound, RunStateError
-from toolkit.workflows import RunState, gather, step, suspend, wait_for_event, workflow
+from toolkit.storage import Query, Script, both
+from toolkit.workflows import (
+    Engine,
+    RunFilter,
+    RunState,
+    continue_as_new,
+    gather,
+    step,
+    suspend,
+    wait_for_event,
+    workflow,
+)
 
 began: list[str] = []
 gates: dict[str, asyncio.Event] = {}
@@ -113,6 +125,23 @@ async def test_a_paused_run_goes_on_in_a_process_that_replays_it(start_engine: S
     assert began == ["first", "second"]
 
 
+@workflow()
+async def long_nap() -> str:
+    await suspend(interval=3600)
+    return "rested"
+
+
+async def let_an_hour_pass(engine: Engine) -> None:
+    """For the timers on record, and nothing else."""
+    past = engine.runtime.clock.now() - timedelta(seconds=1)
+
+    def write() -> Script[None]:
+        for table, column in (("toolkit_run", "due_at"), ("toolkit_wait", "deadline_at")):
+            yield Query(both("turn back", f"UPDATE {table} SET {column} = $1 WHERE {column} IS NOT NULL"), [past])
+
+    await engine.run_script(write())
+
+
 async def test_every_branch_of_a_paused_run_stops(start_engine: StartEngine) -> None:
     engine = await start_engine(side_by_side)
     run = await engine.start(side_by_side)
@@ -165,14 +194,12 @@ async def test_an_event_for_a_paused_run_is_kept_and_delivered_when_it_is_resume
 
 
 async def test_a_timer_that_falls_due_in_a_pause_goes_off_after_it(start_engine: StartEngine) -> None:
-    engine = await start_engine(nap, poll_seconds=0.02)
-    run = await engine.start(nap)
+    engine = await start_engine(long_nap, nap, poll_seconds=0.02)
+    run = await engine.start(long_nap)
     await until_state(engine, run.id, RunState.SUSPENDED)
     await engine.control.pause(run.id)
-    due_at = (await engine.get_run(run.id)).summary.due_at
-    assert due_at is not None
-    await until(lambda: engine.runtime.clock.now() > due_at)
-    await engine.look_for_completions()
+    await let_an_hour_pass(engine)
+    await (await engine.start(nap)).result()  # whatever is due is claimed before this
     before = (await engine.get_run(run.id)).summary.state
 
     await engine.control.resume(run.id)
@@ -220,6 +247,33 @@ async def test_a_cancel_reaches_a_branch_that_a_pause_holds_up(start_engine: Sta
 
     await until_state(engine, run.id, RunState.CANCELLED)
     assert sorted(began) == ["a1", "b1"]
+
+
+@workflow()
+async def rounds(number: int) -> int:
+    await pass_gate(f"round {number}")
+    if number < 3:
+        continue_as_new(number + 1)
+    return number
+
+
+async def test_a_pause_holds_up_the_run_that_goes_on_in_place_of_a_paused_one(start_engine: StartEngine) -> None:
+    engine = await start_engine(rounds, poll_seconds=0.02)
+    run = await engine.start_json("rounds", {"number": 1}, tags=["kept"])
+    await until(lambda: began == ["round 1"])
+    await engine.control.pause(run.id, by="ada")
+    gates["round 1"].set()
+    await until(lambda: engine.list_runs(RunFilter(is_paused=True, states=[RunState.PENDING])))
+    (successor,) = await engine.list_runs(RunFilter(is_paused=True, states=[RunState.PENDING]))
+    for name in ("round 2", "round 3"):
+        gates[name] = asyncio.Event()
+        gates[name].set()
+
+    await engine.control.resume(run.id)  # the one that goes on is meant
+
+    assert await asyncio.wait_for(run.result(), 10) == 3
+    assert (successor.paused_by, successor.tags) == ("ada", ("kept",))
+    assert began == ["round 1", "round 2", "round 3"]
 
 
 async def test_pausing_twice_and_resuming_twice_is_as_good_as_once(start_engine: StartEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -13,13 +13,18 @@ from starlette.requests import Request
 from toolkit.access import Permission, current_principal
 from toolkit.api.audit import record
 from toolkit.api.bodies import Body, Text, documented, read_json
-from toolkit.api.pages import After, Limit, Page, page_of
+from toolkit.api.pages import LARGEST_PAGE, After, Limit, Page, page_of
+from toolkit.api.run_filters import Where
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.workflows import RunDetail as RunRecord
 from toolkit.workflows import RunState, RunSummary, StepRecord, StepState
 
 router = APIRouter(prefix="/runs", tags=["runs"])
+
+AfterStep = Annotated[
+    str | None, Query(max_length=2000, description="Go on after the step at this path: the `next` of the page before.")
+]
 
 
 class Run(BaseModel):
@@ -39,7 +44,13 @@ class Run(BaseModel):
     parent_id: str | None
     idempotency_key: str | None
     paused_at: datetime | None
+    paused_by: str | None
     cancel_requested_at: datetime | None
+    forked_from: str | None = Field(description="The run of which this is a retry or a fork.")
+    forked_at_step: str | None = Field(description="The path of the step with which it began; null: the beginning.")
+    error_summary: str | None = Field(description="The type and the first line of its error.")
+    tags: list[str]
+    attributes: dict[str, Any] = Field(description="Its search attributes: texts, exact numbers as text, moments.")
 
 
 class Failure(BaseModel):
@@ -75,6 +86,10 @@ class RunDetail(Run):
     cancelled_by: str | None
     losses: int = Field(description="How often it lost its worker since its last checkpoint.")
     waits: list[Wait]
+    progress: dict[str, Any] | None = Field(description="How far it is, as its code says: done, total, note.")
+    deadline_at: datetime | None = Field(description="When it is cancelled at the latest.")
+    continued_as: str | None
+    continued_from: str | None
 
 
 class RunStep(BaseModel):
@@ -94,12 +109,6 @@ class RunStep(BaseModel):
     details: dict[str, Any] | None
 
 
-class StepList(BaseModel):
-    """The journal of a run, in the order in which its steps began."""
-
-    items: list[RunStep]
-
-
 class RunCancellation(Body):
     """Why a run is cancelled."""
 
@@ -114,16 +123,9 @@ class CancelledRun(BaseModel):
 
 
 @router.get("", operation_id="list_runs", dependencies=[requires(Permission.RUNS_READ)])
-async def list_runs(
-    *,
-    services: Installation,
-    workflow: str | None = None,
-    state: RunState | None = None,
-    after: After = None,
-    limit: Limit = 50,
-) -> Page[Run]:
-    """Runs, newest first."""
-    found = await services.engine.list_runs(workflow=workflow, state=state, after=after, limit=limit + 1)
+async def list_runs(*, services: Installation, where: Where, after: After = None, limit: Limit = 50) -> Page[Run]:
+    """Runs, newest first. Conditions that are given must all hold."""
+    found = await services.engine.list_runs(where, after=after, limit=limit + 1)
     return page_of([_run(summary) for summary in found], limit, cursor_of=lambda run: run.id)
 
 
@@ -134,9 +136,12 @@ async def get_run(run_id: str, services: Installation) -> RunDetail:
 
 
 @router.get("/{run_id}/steps", operation_id="list_steps", dependencies=[requires(Permission.RUNS_READ)])
-async def list_steps(run_id: str, services: Installation) -> StepList:
-    """The journal of a run: what it did, with what, and what came of it."""
-    return StepList(items=[_step(step) for step in await services.engine.list_steps(run_id)])
+async def list_steps(
+    *, run_id: str, services: Installation, after: AfterStep = None, limit: Limit = LARGEST_PAGE
+) -> Page[RunStep]:
+    """The journal of a run, in the order in which its steps began: what it did, with what, and what came of it."""
+    found = await services.engine.list_steps(run_id, after=after, limit=limit + 1)
+    return page_of([_step(step) for step in found], limit, cursor_of=lambda step: step.path)
 
 
 @router.post(
@@ -168,6 +173,10 @@ def _detail(found: RunRecord) -> RunDetail:
         cancelled_by=found.cancelled_by,
         losses=found.losses,
         waits=[Wait.model_validate(wait) for wait in found.waits],
+        progress=found.progress,
+        deadline_at=found.deadline_at,
+        continued_as=found.continued_as,
+        continued_from=found.continued_from,
     )
 
 

@@ -5,8 +5,9 @@ The rows are written on the connection of the flush, so they are kept exactly wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 from sqlalchemy import Connection, event, insert, inspect, select
@@ -15,13 +16,13 @@ from sqlalchemy.orm import Mapper, object_session
 from toolkit.access import current_principal
 from toolkit.entities.entity import Entity, History
 from toolkit.entities.life_cycles import INFO_KEY, LifeCycle
-from toolkit.entities.starts import start_in_transaction
 from toolkit.entities.tables import MoveRow, VersionRow
 from toolkit.entities.triggers import Move, Triggers
 from toolkit.ids import new_id
-from toolkit.workflows import current_engine, current_run
+from toolkit.workflows import current_engine, current_run, start_on
 
 _MOVES: Any = inspect(MoveRow).local_table
+_CHANGE = "toolkit_change"
 _VERSIONS: Any = inspect(VersionRow).local_table
 
 
@@ -35,9 +36,21 @@ def life_cycles_of(entity: type[Any]) -> dict[str, LifeCycle]:
 
 
 def actor() -> str:
-    """Who is changing things: the principal, or the run whose step it is."""
-    principal, run = current_principal(), current_run()
-    return f"run:{run.run_id}" if run is not None and principal.kind == "anonymous" else principal.id
+    """Who is changing things: the run whose step it is, whoever woke it, else the principal."""
+    run = current_run()
+    return f"run:{run.run_id}" if run is not None else current_principal().id
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a flush is about to do to an entity; recorded when its statement has found the row that it meant."""
+
+    action: str
+    at: datetime
+    by: str
+    version: int
+    moves: tuple[tuple[str, str | None, str], ...] = ()
+    """Field, state before, state after."""
 
 
 @event.listens_for(Entity, "before_insert", propagate=True)
@@ -45,32 +58,58 @@ def _before_insert(_: Mapper[Any], connection: Connection, entity: Entity) -> No
     now, by = datetime.now(UTC), actor()
     entity.created_at = entity.updated_at = now
     entity.created_by = entity.updated_by = by
+    moves = []
     for field, cycle in life_cycles_of(type(entity)).items():
         state = getattr(entity, field)
         cycle.check_beginning(state, entity=_name(entity), entity_id=entity.id)
-        _record_move(connection, entity, field, None, state, now=now, by=by)
-    _keep_version(connection, entity, action="created", version=1, now=now, by=by)
+        moves.append((field, None, state))
+    _announce(entity, Change("created", now, by, version=1, moves=tuple(moves)))
 
 
 @event.listens_for(Entity, "before_update", propagate=True)
 def _before_update(_: Mapper[Any], connection: Connection, entity: Entity) -> None:
     session = object_session(entity)
     if session is None or not session.is_modified(entity, include_collections=False):
-        return  # it was touched and says what it said before: there will be no UPDATE
+        _announce(entity, None)  # it was touched and says what it said before: there will be no UPDATE
+        return
     now, by = datetime.now(UTC), actor()
+    moves = []
     for field, cycle in life_cycles_of(type(entity)).items():
         target = getattr(entity, field)
         source = _stored(connection, entity, field)
         if source != target:
             cycle.check_move(source, target, entity, entity=_name(entity), entity_id=entity.id)
-            _record_move(connection, entity, field, source, target, now=now, by=by)
+            moves.append((field, source, target))
     entity.updated_at, entity.updated_by = now, by
-    _keep_version(connection, entity, action="updated", version=entity.version + 1, now=now, by=by)
+    _announce(entity, Change("updated", now, by, version=entity.version + 1, moves=tuple(moves)))
 
 
 @event.listens_for(Entity, "before_delete", propagate=True)
 def _before_delete(_: Mapper[Any], connection: Connection, entity: Entity) -> None:
-    _keep_version(connection, entity, action="deleted", version=entity.version + 1, now=datetime.now(UTC), by=actor())
+    _announce(entity, Change("deleted", datetime.now(UTC), actor(), version=entity.version + 1))
+
+
+# A statement that finds the row in another version has raised StaleDataError before these are called.
+@event.listens_for(Entity, "after_insert", propagate=True)
+@event.listens_for(Entity, "after_update", propagate=True)
+@event.listens_for(Entity, "after_delete", propagate=True)
+def _record(_: Mapper[Any], connection: Connection, entity: Entity) -> None:
+    change: Change | None = _info(entity).pop(_CHANGE, None)
+    if change is None:
+        return
+    for field, source, target in change.moves:
+        _record_move(connection, entity, field, source, target, now=change.at, by=change.by)
+    _keep_version(connection, entity, change)
+
+
+def _announce(entity: Entity, change: Change | None) -> None:
+    _info(entity)[_CHANGE] = change
+
+
+def _info(entity: Entity) -> dict[Any, Any]:
+    state = inspect(entity)
+    assert state is not None, "an entity that is flushed is mapped"
+    return cast("dict[Any, Any]", state.info)
 
 
 def _stored(connection: Connection, entity: Entity, field: str) -> Any:
@@ -112,31 +151,30 @@ def _record_move(
     if engine is None or session is None or not isinstance(triggers, Triggers):
         return
     for workflow in triggers.started_by(type(entity), move):
-        start_in_transaction(
+        start_on(
             connection,
-            session,
+            workflow,
+            move,
+            session=session,
             engine=engine,
-            workflow=workflow,
-            argument=move,
             idempotency_key=f"move:{move.id}",
             started_by=by,
-            now=now,
         )
 
 
-def _keep_version(connection: Connection, entity: Entity, *, action: str, version: int, now: datetime, by: str) -> None:
+def _keep_version(connection: Connection, entity: Entity, change: Change) -> None:
     if not issubclass(type(entity), History):
         return
-    values = entity.model_dump() | {"version": version}
+    values = entity.model_dump() | {"version": change.version}
     connection.execute(
         insert(_VERSIONS).values(
             entity=_name(entity),
             entity_id=entity.id,
-            version=version,
-            action=action,
+            version=change.version,
+            action=change.action,
             values=to_json(values, fallback=str).decode(),
-            at=now,
-            by=by,
+            at=change.at,
+            by=change.by,
         )
     )
 

@@ -75,6 +75,7 @@ class Workflow(Generic[P, R]):
         version: str | None = None,
         deadline: timedelta | float | None = None,
         on_cancel: Workflow[Any, Any] | None = None,
+        concurrency: int | None = None,
         upcasters: Sequence[Upcaster] = (),
     ) -> None:
         if not inspect.iscoroutinefunction(function):
@@ -89,6 +90,9 @@ class Workflow(Generic[P, R]):
         self.signature = Signature(function, what=f"workflow {self.name!r}")
         self.deadline = _length(deadline)
         self.on_cancel = on_cancel
+        if concurrency is not None and concurrency < 1:
+            raise DefinitionError(f"concurrency= of workflow {self.name!r} is {concurrency}; expected 1 or more")
+        self.concurrency = concurrency
         if on_cancel is not None and list(on_cancel.signature.parameters) != ["cancelled"]:
             raise DefinitionError(
                 f"on_cancel= of workflow {self.name!r} takes {list(on_cancel.signature.parameters)!r}; expected a "
@@ -370,12 +374,14 @@ def workflow(
     version: str | None = None,
     deadline: timedelta | float | None = None,
     on_cancel: Workflow[Any, Any] | None = None,
+    concurrency: int | None = None,
     upcasters: Sequence[Upcaster] = (),
 ) -> _WorkflowDecorator:
     """Make an async function a workflow: its steps are kept, and it goes on wherever it was after a crash.
 
     ``name`` defaults to the function's; it finds live runs their code, so keep it when the function is renamed.
     ``deadline`` (seconds or a ``timedelta``) limits a run from its start to its end; then it is cancelled.
+    ``concurrency`` limits how many of its runs one process advances at once; those that wait do not count.
     ``on_cancel`` is a workflow that is started whenever a run of this one was cancelled, in the same commit, whatever
     the run was doing; it takes ``cancelled``, a :class:`CancelledRun`.
 
@@ -387,4 +393,11 @@ def workflow(
     """
     if callable(name):
         raise DefinitionError("write @workflow() with parentheses")
-    return _WorkflowDecorator(name=name, version=version, deadline=deadline, on_cancel=on_cancel, upcasters=upcasters)
+    return _WorkflowDecorator(
+        name=name,
+        version=version,
+        deadline=deadline,
+        on_cancel=on_cancel,
+        concurrency=concurrency,
+        upcasters=upcasters,
+    )

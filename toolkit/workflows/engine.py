@@ -204,7 +204,8 @@ class Engine:
     async def close(self) -> None:
         """Stop: steps under way may end within ``drain_seconds``, everything else is given back at once.
 
-        Nothing is waited for beyond that, neither code that does not unwind nor a database that is away.
+        What is given up has as long again to unwind. Nothing is waited for beyond that, neither code that does not
+        unwind nor a database that is away.
         """
         self._is_open = False
         self.poke()
@@ -559,7 +560,8 @@ class Engine:
     async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
         is_taking = self._is_open and self.is_leased and not self._orchestrator.is_isolating
         room = self.residents.room if is_taking else 0
-        worker = Worker(self.worker_id, room, self.closers, self.new_id)
+        rooms = self.residents.rooms() if room else {}
+        worker = Worker(self.worker_id, room, self.closers, self.new_id, rooms)
         own_now = self.runtime.clock.now() if self.database.is_own_time else None
         outcomes, effects = await self.run_script(commit(operations, worker=worker, own_now=own_now))
         self.residents.apply(effects)

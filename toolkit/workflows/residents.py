@@ -20,8 +20,8 @@ from toolkit.workflows.states import RunState
 if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
-# At the end of the process: what does not unwind by then ends with it.
-_LONGEST_EVICTION = 0.5
+# At the end of the process, at least: what does not unwind by then ends with it.
+_SHORTEST_EVICTION = 0.5
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class _Arrival:
     """A claimed run whose journal is still on its way, and what comes for it meanwhile."""
 
     epoch: int
+    workflow: str = ""
     delivered: list[StepRecord] = field(default_factory=list)
     is_cancel_requested: bool = False
     is_pausing: bool = False
@@ -58,6 +59,17 @@ class Residents:
     def room(self) -> int:
         """How many more it may take."""
         return self._engine.options.concurrency - self.active_count
+
+    def rooms(self) -> dict[str, int]:
+        """How many more it may take of each workflow that has a limit of its own."""
+        limits = {workflow.name: workflow.concurrency for workflow in self._engine.workflows.values()}
+        rooms = {name: limit for name, limit in limits.items() if limit is not None}
+        if rooms:
+            active = [execution.run.workflow for execution in self.running.values()]
+            for name in [*active, *(arrival.workflow for arrival in self._loading.values())]:
+                if name in rooms:
+                    rooms[name] -= 1
+        return rooms
 
     def holds(self, run_id: str, epoch: int | None = None) -> bool:
         """Whether the run is advanced here, or about to be; with ``epoch``, whether in that very epoch."""
@@ -98,7 +110,7 @@ class Residents:
                 if run.is_cancel_requested:
                     self.running[run.id].request_cancel()
             else:
-                self._expect(run.id, run.epoch)
+                self._expect(run.id, run.epoch, workflow=run.workflow)
                 cold.append(run)
         if cold:
             self._engine.spawn(self._load(cold))
@@ -123,12 +135,12 @@ class Residents:
             self._evict_warm(run_id)
         effects.woken, effects.started, effects.claimed = [], [], []
 
-    def _expect(self, run_id: str, epoch: int) -> None:
+    def _expect(self, run_id: str, epoch: int, *, workflow: str = "") -> None:
         """The run is ours in ``epoch`` and will be read in; any copy that is here is older."""
         self._evict_warm(run_id)
         if (older := self.running.get(run_id)) is not None:
             self.abandon(older)
-        self._loading[run_id] = _Arrival(epoch)
+        self._loading[run_id] = _Arrival(epoch, workflow)
 
     def _go_on(self, run_id: str, *, prior_epoch: int, epoch: int) -> bool:
         """Let the warm copy go on, if it is the latest; an older one has missed what another process did."""
@@ -270,14 +282,15 @@ class Residents:
         self._warm_bytes = 0
         evictions = [self._engine.runtime.spawn(execution.evict()) for execution in everybody]
         if evictions:
-            _, stuck = await asyncio.wait(evictions, timeout=_LONGEST_EVICTION)
+            patience = max(self._engine.options.drain_seconds, _SHORTEST_EVICTION)
+            _, stuck = await asyncio.wait(evictions, timeout=patience)
             for eviction in stuck:
                 eviction.cancel()
 
     def _leave(self, run_id: str) -> None:
-        was_full = self.room <= 0
+        is_limiting = self.room <= 0 or self.running[run_id].workflow.concurrency is not None
         del self.running[run_id]
-        if was_full:
+        if is_limiting:  # somebody may wait for the room
             self._engine.poke()
 
     def _evict_warm(self, run_id: str) -> None:

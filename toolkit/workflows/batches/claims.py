@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from toolkit.storage import Query, Script
@@ -70,35 +71,41 @@ class Claims(Endings):
 
     def claim(self) -> Script[None]:
         for at, operation in self._each(ClaimRuns):
-            limit = operation.limit if operation.is_isolated else min(operation.limit, max(self.room, 0))
             taken = 0
-            if limit > 0 and operation.workflows:
-                parameters = [
-                    self.now,
-                    self.worker.id,
-                    self.now - HEAD_START,
-                    list(operation.workflows),
-                    operation.is_isolated,
-                    limit,
-                ]
-                claimed = [to_claimed(row) for row in (yield Query(sql.DUE_RUNS, parameters))]
-                claimed = [run for run in claimed if run.id not in self.runs]  # decided above; next time
-                if claimed:
-                    rows = yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])
-                    for row in rows:
-                        if row[1] is not None:
-                            self._hold(row[1:])
-                for run in claimed:
-                    held = self.runs[run.id]
-                    held.state, held.epoch, held.worker_id = RunState.RUNNING, held.epoch + 1, self.worker.id
-                    held.due_at, held.started_at, held.is_changed = None, self.now, True
-                    self.effects.claimed.append(run)
-                    taken += 1
-                self.room -= taken
-                yield from self._expire([run.id for run in claimed])
-                if taken == limit:
-                    self.effects.has_due_runs = True
+            for keys, room in self._rooms_of(operation.workflows):
+                limit = operation.limit - taken
+                if not operation.is_isolated:
+                    limit = min(limit, self.room, room)
+                if limit > 0 and keys:
+                    taken += yield from self._claim(keys, limit=limit, is_isolated=operation.is_isolated)
             self.outcomes[at] = taken
+
+    def _rooms_of(self, keys: Sequence[str]) -> list[tuple[list[str], int]]:
+        """The workflows without a limit of their own together, each of the others by itself, with the room for them."""
+        limited = {key: key.partition(" ")[0] for key in keys if key.partition(" ")[0] in self.rooms}
+        free = [key for key in keys if key not in limited]
+        return [(free, self.room), *(([key], self.rooms[name]) for key, name in limited.items())]
+
+    def _claim(self, keys: list[str], *, limit: int, is_isolated: bool) -> Script[int]:
+        """Take up to ``limit`` runs of the workflows ``keys`` that are due."""
+        parameters = [self.now, self.worker.id, self.now - HEAD_START, keys, is_isolated, limit]
+        claimed = [to_claimed(row) for row in (yield Query(sql.DUE_RUNS, parameters))]
+        claimed = [run for run in claimed if run.id not in self.runs]  # decided above; next time
+        if claimed:
+            rows = yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])
+            for row in rows:
+                if row[1] is not None:
+                    self._hold(row[1:])
+        for run in claimed:
+            held = self.runs[run.id]
+            held.state, held.epoch, held.worker_id = RunState.RUNNING, held.epoch + 1, self.worker.id
+            held.due_at, held.started_at, held.is_changed = None, self.now, True
+            self.effects.claimed.append(run)
+            self._take_room(run.workflow)
+        yield from self._expire([run.id for run in claimed])
+        if len(claimed) == limit:
+            self.effects.has_due_runs = True
+        return len(claimed)
 
 
 def _poison_error(run: LockedRun) -> str:

@@ -85,7 +85,7 @@ class Events(Waits):
             rows += yield Query(sql.OPEN_WAITS_OF_KEYS, [sorted(self.broadcast)])
         pairs = sorted((key, run_id) for key, run_id in concerned if key not in self.broadcast)
         if pairs:
-            rows += yield Rows(sql.OPEN_WAITS_OF_PAIRS, pairs, is_returning=True)
+            rows += yield Rows(sql.OPEN_WAITS_OF_PAIRS, pairs)
         return [*map(to_wait, rows), *(wait for wait in self.fresh_waits.values() if wait.event_key is not None)]
 
     def _numbered_events(
@@ -98,8 +98,8 @@ class Events(Waits):
             for wait in of_key:
                 place = (key, wait.run_id)
                 after[place] = min(wait.after_seq, after.get(place, wait.after_seq))
-        rows = yield Rows(sql.BROADCAST_EVENTS, lowest, is_returning=True)
-        rows += yield Rows(sql.TARGETED_EVENTS, [(*place, seq) for place, seq in after.items()], is_returning=True)
+        rows = yield Rows(sql.BROADCAST_EVENTS, lowest)
+        rows += yield Rows(sql.TARGETED_EVENTS, [(*place, seq) for place, seq in after.items()])
         found: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for key, seq, run_id, payload in sorted(rows, key=itemgetter(1)):
             found[key].append((seq, run_id, payload))
@@ -113,7 +113,7 @@ class Events(Waits):
         keyed = [(event.key, event.idempotency_key) for event in fresh if event.idempotency_key is not None]
         if not keyed:
             return {}
-        rows = yield Rows(sql.FIND_KEYED_EVENTS, sorted(set(keyed)), is_returning=True)
+        rows = yield Rows(sql.FIND_KEYED_EVENTS, sorted(set(keyed)))
         known = {(key, idempotency_key): payload for key, idempotency_key, payload in rows}
         repeated: dict[str, bool] = {}
         for event in fresh:

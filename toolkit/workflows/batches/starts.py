@@ -35,7 +35,7 @@ class Starts(BatchState):
         keyed += [(o.run.workflow, o.run.idempotency_key) for _, o in steps if o.run.idempotency_key is not None]
         found: dict[tuple[str, str], tuple[str, str]] = {}
         if keyed:
-            rows = yield Rows(sql.FIND_KEYED, sorted(set(keyed)), is_returning=True)
+            rows = yield Rows(sql.FIND_KEYED, sorted(set(keyed)))
             found = {(workflow, key): (id_, digest) for workflow, key, id_, digest in rows}
         for at, run in starts:
             self.outcomes[at] = self._begin(run, found)
@@ -59,12 +59,12 @@ class Starts(BatchState):
         if run.attributes:
             self.attached.append(AttachedRows(SET_ATTRIBUTES, [(run.id, *row) for row in run.attributes]))
         due_at = run.due_at or self.now
-        if due_at > self.now or run.priority or self.room <= 0:
+        if due_at > self.now or run.priority or self.room <= 0 or self.rooms.get(run.workflow, 1) <= 0:
             self.new_runs.append((run, RunState.PENDING, 0, None, due_at))
             self.effects.has_due_runs = True
             self.effects.must_notify = True
             return Started(run.id, is_new=True, input_digest=run.input_digest)
-        self.room -= 1
+        self._take_room(run.workflow)
         self.new_runs.append((run, RunState.RUNNING, 1, self.worker.id, None))
         self.effects.started.append(
             ClaimedRun(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -52,12 +52,16 @@ class LockedRun:
 
 @dataclass(slots=True)
 class Worker:
-    """Who commits: its id, how many more runs it may take, and the ways in which kinds end their waits."""
+    """Who commits: its id, how many more runs it may take, and the ways in which kinds end their waits.
+
+    ``rooms`` says how many more it may take of each workflow that has a limit of its own.
+    """
 
     id: str
     room: int
     closers: Mapping[str, Closer]
     new_id: Callable[[], str]
+    rooms: Mapping[str, int] = field(default_factory=dict)
 
 
 class BatchState:
@@ -67,6 +71,7 @@ class BatchState:
         self.operations = operations
         self.worker = worker
         self.room = worker.room
+        self.rooms = dict(worker.rooms)
         self.outcomes: list[Any] = [None] * len(operations)
         self.effects = Effects()
         self.runs: dict[str, LockedRun] = {}
@@ -128,6 +133,12 @@ class BatchState:
             continued_as=row[17],
             is_watched=bool(row[18]),
         )
+
+    def _take_room(self, workflow: str) -> None:
+        """One run more is advanced here."""
+        self.room -= 1
+        if workflow in self.rooms:
+            self.rooms[workflow] -= 1
 
     def _fenced(self, run_id: str, epoch: int) -> LockedRun | None:
         """The run, if it is ours in this epoch."""

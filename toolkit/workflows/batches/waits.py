@@ -108,7 +108,7 @@ class Waits(Starts):
         recorded = [(wait.id, state, wait.state, self.now) for wait, state in ends if wait.id not in self.fresh_waits]
         won: set[str] = set()
         if recorded:
-            won.update(id_ for (id_,) in (yield Rows(sql.END_WAITS, recorded, is_returning=True)))
+            won.update(id_ for (id_,) in (yield Rows(sql.END_WAITS, recorded)))
         for wait, state in ends:
             if wait.id in self.fresh_waits:
                 del self.fresh_waits[wait.id]

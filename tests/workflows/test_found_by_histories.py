@@ -1,0 +1,196 @@
+"""What simulated histories have found, each in its smallest form; see ``tests/simulation``."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tests.workflows.conftest import StartEngine, until, until_state
+from toolkit.storage import Database
+from toolkit.testing import VirtualClock
+from toolkit.workflows import (
+    RunState,
+    Workflow,
+    check_cancellation,
+    compensation,
+    continue_as_new,
+    gather,
+    race,
+    set_progress,
+    step,
+    wait_for_event,
+    workflow,
+)
+from toolkit.workflows.heart import beat
+
+seen: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    seen.clear()
+
+
+@step()
+async def note(text: str) -> str:
+    seen.append(text)
+    return text
+
+
+# A cancelled run that is read in again comes to where it stood before it hears of the cancel --------------------------
+
+
+async def books() -> None:
+    async with compensation() as undo:
+        undo(note, f"undo {await note('book')}")
+        await wait_for_event("never")
+
+
+@workflow()
+async def books_after_branches() -> None:
+    await gather(note("left"), note("right"))
+    check_cancellation()
+    await books()
+
+
+@workflow()
+async def books_in_a_branch() -> None:
+    await gather(note("left"), race(books(), wait_for_event("never")))
+
+
+@pytest.mark.parametrize("books_and_waits", [books_after_branches, books_in_a_branch], ids=["after", "in a branch"])
+async def test_a_run_cancelled_while_it_was_in_nobodys_memory_undoes_what_it_did(
+    start_engine: StartEngine, books_and_waits: Workflow[[], None]
+) -> None:
+    first = await start_engine(books_and_waits)
+    run = await first.start(books_and_waits)
+    await until_state(first, run.id, RunState.SUSPENDED)
+    await first.close()
+    seen.clear()
+    second = await start_engine(books_and_waits)
+
+    await second.cancel(run.id)
+
+    await until_state(second, run.id, RunState.CANCELLED)
+    assert seen == ["undo book"]
+
+
+# Families ------------------------------------------------------------------------------------------------------------
+
+
+@workflow()
+async def goes_on_for_ever(round_number: int) -> None:
+    if round_number == 1:
+        continue_as_new(2)
+    await wait_for_event("never")
+
+
+@workflow()
+async def has_an_heir() -> None:
+    await goes_on_for_ever.with_options(close_policy="abandon").start_step(1)
+    await wait_for_event("never")
+
+
+async def test_what_an_abandoned_child_went_on_as_is_abandoned_too(start_engine: StartEngine) -> None:
+    engine = await start_engine(has_an_heir, goes_on_for_ever)
+    run = await engine.start(has_an_heir)
+
+    async def heir_waits() -> bool:
+        return [one.state for one in await engine.list_runs(workflow="goes_on_for_ever")][:1] == [RunState.SUSPENDED]
+
+    await until(heir_waits)
+    await engine.cancel(run.id)
+    await until_state(engine, run.id, RunState.CANCELLED)
+
+    assert await heir_waits()
+
+
+@workflow()
+async def waits_for_ever() -> None:
+    await wait_for_event("never")
+
+
+async def starts_a_run_and_loses() -> None:
+    await waits_for_ever.with_options(close_policy="cancel").start_step()
+    await wait_for_event("never")
+
+
+@workflow()
+async def races_against_a_start() -> str:
+    await race(starts_a_run_and_loses(), wait_for_event("win"))
+    return str(await wait_for_event("end"))
+
+
+async def test_a_run_that_a_losing_branch_has_started_ends_with_its_parent(start_engine: StartEngine) -> None:
+    first = await start_engine(races_against_a_start, waits_for_ever)
+    run = await first.start(races_against_a_start)
+    await until_state(first, run.id, RunState.SUSPENDED)
+    await first.emit_event("win")
+    await until(lambda: first.active_runs == 0)
+    await first.close()
+    second = await start_engine(races_against_a_start, waits_for_ever)
+
+    await second.emit_event("end", "over")
+
+    assert await asyncio.wait_for(second.wait_for_completion(run.id), 10) == '"over"'
+    (linked,) = await second.list_runs(workflow="waits_for_ever")
+    await until_state(second, linked.id, RunState.CANCELLED)
+
+
+# Events and progress -------------------------------------------------------------------------------------------------
+
+
+@workflow()
+async def hears_first_and_last(stage: int, heard: list[str]) -> list[str]:
+    if stage != 1:
+        heard = [*heard, await wait_for_event("tick", payload_type=str)]
+    if stage < 2:
+        continue_as_new(stage + 1, heard)
+    return heard
+
+
+async def test_a_run_that_heard_nothing_hands_on_what_those_before_it_have_heard(start_engine: StartEngine) -> None:
+    engine = await start_engine(hears_first_and_last)
+    run = await engine.start(hears_first_and_last, 0, [])
+
+    await engine.emit_event("tick", "one")
+    await engine.emit_event("tick", "two")
+
+    assert await asyncio.wait_for(run.result(), 10) == ["one", "two"]
+
+
+@workflow()
+async def ends_with_a_word() -> None:
+    set_progress(0.5)
+    set_progress(1.0, note="done")
+
+
+async def test_a_last_word_on_progress_just_before_the_end_is_kept(start_engine: StartEngine) -> None:
+    engine = await start_engine(ends_with_a_word)
+    run = await engine.start(ends_with_a_word)
+    await asyncio.wait_for(run.result(), 10)
+
+    assert (await engine.get_run(run.id)).progress == {"done": 1.0, "total": None, "note": "done"}
+
+
+# Heartbeats ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_heartbeat_that_was_held_up_on_its_way_proves_nothing_of_the_time_before(database_url: str) -> None:
+    clock = VirtualClock()
+    database = Database(database_url, clock=clock)
+    await database.open()
+    await database.writer.run(beat("worker", database))
+
+    on_its_way = beat("worker", database)
+    clock.turn(timedelta(seconds=100))
+    age = await database.writer.run(on_its_way)
+    age_after = await database.writer.run(beat("worker", database))
+
+    assert age is not None
+    assert age > 99
+    assert age_after is not None
+    assert age_after < 1
+    await database.close()
