@@ -7,6 +7,7 @@ from typing import Any
 from tests.api.installation import Caller, until
 
 RULE = "/toolkit/v1/rules/limit"
+EXCEL = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def table(threshold: str) -> dict[str, Any]:
@@ -270,3 +271,27 @@ async def test_somebody_answers_for_a_version(call: Caller) -> None:
     assert (await call("POST", path, json={"reason": "we wrote it"})).status_code == 409
     assert (await call("DELETE", path)).json()["trusted"] is False
     assert (await call("POST", path, json={})).status_code == 422
+
+
+async def test_a_table_goes_out_as_a_spreadsheet_and_comes_back_as_a_version(call: Caller) -> None:
+    await call("POST", f"{RULE}/versions", json={"graph": table("10")})
+    sheet = await call("GET", f"{RULE}/tables", params={"format": "csv"})
+    excel = await call("GET", f"{RULE}/tables")
+
+    changed = sheet.content.replace(b"<= 10", b"<= 20")
+    stored = await call(
+        "POST", f"{RULE}/tables", content=changed, headers={"content-type": "text/csv"}, params={"note": "more"}
+    )
+    again = await call("POST", f"{RULE}/tables", content=excel.content, headers={"content-type": EXCEL})
+    wrong = await call("POST", f"{RULE}/tables", content=b"total\n", headers={"content-type": "text/csv"})
+    form = await call("POST", f"{RULE}/tables", content=changed, headers={"content-type": "text/plain"})
+
+    assert sheet.text.splitlines()[0].lstrip("\ufeff") == "row,if total,then allowed,note"
+    assert 'filename="limit.xlsx"' in excel.headers["content-disposition"]
+    assert (stored.status_code, stored.json()["number"], stored.json()["note"]) == (201, 2, "more")
+    assert [change["text"] for change in (await call("GET", f"{RULE}/versions/2/diff?against=1")).json()["items"]] == [
+        "t, row 1, Total: was `<= 10`, is `<= 20`"
+    ]
+    assert (again.status_code, again.json()["number"]) in {(200, 2), (201, 3)}
+    assert (wrong.status_code, form.status_code) == (422, 415)
+    assert "expected 'row'" in wrong.json()["detail"]

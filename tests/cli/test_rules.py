@@ -94,3 +94,18 @@ def test_what_is_missing_is_said(folder: Path) -> None:
     assert "there is no rules/approval/graph.json" in refusal(toolkit("rules", "test", "approval", cwd=folder))
     assert "no version of 'approval' is active" in refusal(toolkit("rules", "diff", "approval", cwd=folder))
     assert "there is no rule 'other'" in refusal(toolkit("rules", "pull", "other", cwd=folder))
+
+
+def test_a_table_is_changed_in_a_spreadsheet(folder: Path) -> None:
+    said(folder, "pull", "approval")
+    change(folder, "50")
+    assert said(folder, "export", "approval", "limits.csv") == ["Wrote limits.csv"]
+    path = folder / "limits.csv"
+    path.write_text(path.read_text("utf-8").replace("<= 50", "<= 70"), "utf-8")
+
+    assert said(folder, "import", "approval", "limits.csv") == ["Changed rules/approval/graph.json"]
+
+    graph = json.loads((folder / "rules/approval/graph.json").read_text())
+    assert graph["nodes"][1]["content"]["rules"][0] == {"_id": "low", "in-total": "<= 70", "out-approved": "true"}
+    assert "expected .csv or .xlsx" in refusal(toolkit("rules", "export", "approval", "limits.txt", cwd=folder))
+    assert "there is no file other.csv" in refusal(toolkit("rules", "import", "approval", "other.csv", cwd=folder))

@@ -12,8 +12,9 @@ from tests.rules.policies import LIMITS, chain, encode, table_node
 from toolkit.rules import Rule, RuleService, Sandbox, TableAnalysis, rule
 from toolkit.rules.analysis import analyse
 from toolkit.rules.compilation import compile_graph
+from toolkit.rules.documents import graph_of
 from toolkit.rules.engine import Evaluation, matched_rows
-from toolkit.rules.explanations import evaluate_quietly, graph_of
+from toolkit.rules.explanations import evaluate_quietly
 
 
 class Shipment(BaseModel):
@@ -112,7 +113,7 @@ def test_what_is_called_dead_never_fires_and_what_is_called_whole_always_decides
     unmatched = 0
     for evaluation in evaluate_quietly(compiled, [price.contract.encode(one) for one in inputs], sandbox=sandbox):
         assert isinstance(evaluation, Evaluation)
-        matched, missing = matched_rows(compiled, evaluation)
+        matched, missing = matched_rows(compiled, evaluation.result, evaluation.trace)
         fired.update(row.split("/")[1] for row in matched)
         unmatched += missing is not None
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.rules.policies import LIMITS, chain, encode, expression_node, graph_of, switch_node, table_node
 from toolkit.rules import RuleService
 from toolkit.rules.differences import compare
-from toolkit.rules.explanations import graph_of as read
+from toolkit.rules.documents import graph_of as read
 
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -82,3 +82,15 @@ async def test_two_versions_are_compared(service: RuleService) -> None:
 
     assert (change.kind, change.row, change.field) == ("cell_changed", "r2", "total")
     assert (change.before, change.after) == ("<= 100", "<= 200")
+
+
+def test_another_sub_decision_and_other_javascript_are_differences() -> None:
+    def graph(key: str, source: str) -> dict[str, Any]:
+        return chain(
+            {"type": "decisionNode", "content": {"key": key}}, {"type": "functionNode", "content": {"source": source}}
+        )
+
+    assert changes(graph("limits@1", "x"), graph("limits@2", "y")) == [
+        "node1: key was `limits@1`, is `limits@2`",
+        "node2: its JavaScript was changed",
+    ]

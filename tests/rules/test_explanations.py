@@ -20,7 +20,7 @@ from tests.rules.policies import (
 )
 from toolkit.errors import InvalidInput, NotFound, RuleGraphInvalid
 from toolkit.rules import RuleService
-from toolkit.rules.explanations import graph_of as read_stored
+from toolkit.rules.documents import graph_of as read_stored
 from toolkit.rules.graphs import DecisionTable
 from toolkit.rules.words import cell_in_words, row_in_words
 from toolkit.workflows import using_engine

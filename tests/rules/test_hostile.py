@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from tests.api.installation import Caller
 from tests.rules import hostile
-from tests.rules.policies import approval
+from tests.rules.policies import LIMITS, approval, encode
 from toolkit.access import DevelopmentAuthenticator
 from toolkit.api import Services, build_api
 from toolkit.rules import RuleService
@@ -41,6 +42,15 @@ async def contacts() -> AsyncIterator[tuple[str, list[Any]]]:
 
 
 @pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """SQLite alone: what a graph does to a process has nothing to do with where it is kept."""
+    database = Database(f"sqlite:///{tmp_path / 'toolkit.db'}")
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture
 async def call(database: Database) -> AsyncIterator[Caller]:
     """Somebody who calls a server with the rule ``approval``, and no other room behind it."""
     service = RuleService(database, [approval], refresh_seconds=3600)
@@ -57,6 +67,19 @@ async def call(database: Database) -> AsyncIterator[Caller]:
     )
     yield Caller(build_api(services), headers={"x-toolkit-user": "mallory"})
     await service.close()
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file that nobody may read."""
+    secret = tmp_path / "secret.json"
+    secret.write_text('{"type": "string"}')
+    os.utime(secret, (1, 2))  # the next reader changes the first
+    return secret
+
+
+def was_read(secret: Path) -> bool:
+    return secret.stat().st_atime != 1
 
 
 class Pulse:
@@ -97,39 +120,35 @@ async def post(call: Caller, path: str, graph: bytes, **more: Any) -> httpx2.Res
 
 @pytest.mark.parametrize("door", ["versions", "simulate"])
 async def test_an_attack_is_refused_with_a_reason_while_the_server_answers(
-    call: Caller, contacts: tuple[str, list[Any]], tmp_path: Path, door: str
+    call: Caller, contacts: tuple[str, list[Any]], secret: Path, door: str
 ) -> None:
     server, seen = contacts
-    secret = tmp_path / "secret.json"
-    secret.write_text('{"type": "string"}')
     before = resident_bytes()
     refused = {}
     async with Pulse(call) as pulse:
         for name, graph in hostile.refused(server, str(secret)).items():
             more = {"input": HARMLESS} if door == "simulate" else {}
             refused[name] = await post(call, f"{RULE}/{door}", graph, **more)
+        activated = await call("POST", f"{RULE}/versions/1/activate")
+        evaluated = await call("POST", f"{RULE}/evaluate", json={"input": HARMLESS, "version": 1})
 
-    not_refused = {}
-    for name, response in refused.items():
-        is_told = response.json().get("error") if response.status_code == 200 else response.json().get("detail")
-        if not is_told or response.status_code >= 500 or (door == "versions" and response.status_code < 400):
-            not_refused[name] = (response.status_code, response.text[:300])
-    assert not_refused == {}
-    assert all(
-        "panicked" not in response.text and str(Path.home()) not in response.text for response in refused.values()
-    )
+    assert {
+        name: (response.status_code, response.text[:300])
+        for name, response in refused.items()
+        if not 400 <= response.status_code < 500 or not response.json()["detail"]
+    } == {}
+    assert all("panicked" not in one.text and str(Path.home()) not in one.text for one in refused.values())
+    assert (activated.status_code, evaluated.status_code) == (404, 404), "nothing of it was kept"
     assert (await call("GET", f"{RULE}/versions")).json()["items"] == []
-    assert seen == []
+    assert (seen, was_read(secret)) == ([], False)
     assert pulse.late(0.1) <= 0.02, sorted(pulse.took)[-5:]
-    assert resident_bytes() - before < 300_000_000
+    assert resident_bytes() - before < 100_000_000
 
 
 async def test_what_an_upload_survives_is_contained_at_every_door(
-    call: Caller, contacts: tuple[str, list[Any]], tmp_path: Path
+    call: Caller, contacts: tuple[str, list[Any]], secret: Path
 ) -> None:
     server, seen = contacts
-    secret = tmp_path / "secret.json"
-    secret.write_text('{"type": "string"}')
     before = resident_bytes()
     async with Pulse(call) as pulse:
         for name, graph in hostile.accepted(server, str(secret)).items():
@@ -142,12 +161,42 @@ async def test_what_an_upload_survives_is_contained_at_every_door(
             if "wait" not in name:
                 continue
             deadly = await call("POST", f"{RULE}/evaluate", json={"input": DEADLY})
-            told = await call("POST", f"{RULE}/explain", json={"input": DEADLY})
+            tried = await post(call, f"{RULE}/simulate", graph, input=DEADLY)
             batch = await call("POST", f"{RULE}/evaluate-batch", json={"inputs": [DEADLY, HARMLESS]})
-            assert (deadly.status_code, told.status_code, batch.status_code) == (422, 200, 200), name
-            assert told.json()["error"]
-            assert batch.json()["items"][0]["error"]["message"]
+            assert (deadly.status_code, tried.status_code, batch.status_code) == (422, 422, 200), name
+            assert "was ended" in deadly.json()["detail"]
+            assert "not_containable" in tried.text
+            assert "was ended" in batch.json()["items"][0]["error"]["message"]
+            assert batch.json()["items"][1]["output"]["approved"] is True
 
-    assert seen == []
+    assert (seen, was_read(secret)) == ([], False)
     assert pulse.late(0.1) <= 0.02, sorted(pulse.took)[-5:]
-    assert resident_bytes() - before < 300_000_000
+    assert resident_bytes() - before < 100_000_000
+
+
+async def test_an_input_that_means_harm_is_refused_at_every_door(call: Caller) -> None:
+    await post(call, f"{RULE}/versions", encode(LIMITS))
+    await call("POST", f"{RULE}/versions/1/activate")
+    headers = {"content-type": "application/json"}
+    before = resident_bytes()
+    found = {}
+    async with Pulse(call) as pulse:
+        for name, text in hostile.inputs().items():
+            for door, body in {
+                "evaluate": b'{"input": ' + text + b"}",
+                "explain": b'{"input": ' + text + b"}",
+                "simulate": b'{"input": ' + text + b', "graph": ' + encode(LIMITS) + b"}",
+                "evaluate-batch": b'{"inputs": [' + text + b"]}",
+            }.items():
+                found[name, door] = await call("POST", f"{RULE}/{door}", content=body, headers=headers)
+
+    for (name, door), response in found.items():
+        if door == "evaluate-batch" and response.status_code == 200:
+            assert response.json()["items"][0]["error"]["message"], name
+        elif door in {"explain", "simulate"} and response.status_code == 200:  # they tell why a decision fails
+            assert response.json()["error"], name
+        else:
+            assert 400 <= response.status_code < 500, (name, door, response.text[:300])
+            assert response.json()["detail"]
+    assert pulse.late(0.1) <= 0.02, sorted(pulse.took)[-5:]
+    assert resident_bytes() - before < 100_000_000

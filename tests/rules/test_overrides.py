@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from tests.rules.policies import (
     LIMITS,
@@ -22,7 +20,7 @@ from tests.rules.policies import (
     switch_node,
     table_node,
 )
-from toolkit.errors import InvalidInput, RuleEvaluationError, RuleNoMatch, RuleOutputInvalid, ToolkitError
+from toolkit.errors import InvalidInput, RuleEvaluationError, RuleNoMatch, RuleOutputInvalid
 from toolkit.rules import Rule, Sandbox, rule
 from toolkit.rules.engine import DecisionEngine
 from toolkit.rules.overrides import Override
@@ -196,165 +194,6 @@ def test_an_output_that_does_not_fit_says_which_field(sandbox: Sandbox) -> None:
     with pytest.raises(RuleOutputInvalid) as error:
         override.decide(Claim(total=Decimal(1)))
     assert error.value.errors[0]["loc"] == "approved"
-
-
-class Order(BaseModel):
-    id: UUID
-    amount: Decimal = Field(max_digits=12, decimal_places=2)
-    weight: float | None = None
-    country: str
-    note: str | None = None
-
-
-class Shipping(BaseModel):
-    price: Decimal
-    carrier: str = "post"
-    note: str | None = None
-
-
-@rule()
-def shipping(input: Order) -> Shipping:
-    return Shipping(price=Decimal(5))
-
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "first table": chain(
-        table_node(
-            [
-                ["> 1000", "", "0", ""],
-                ["> 100", "'DE'", "amount / 100", "'express'"],
-                ["[1..100]", "'FR', 'ES'", "weight * 2", "note"],
-            ],
-            inputs=["amount", "country"],
-            outputs=["price", "carrier"],
-        )
-    ),
-    "first table with conditions": chain(
-        table_node(
-            [
-                ["weight > 10", "weight", ""],
-                ["note == 'x' or amount > 900", "1", "country"],
-                ["amount > 50", "amount", "null"],
-            ],
-            inputs=[""],
-            outputs=["price", "note"],
-        )
-    ),
-    "expressions": chain(expression_node({"price": "weight + amount", "carrier": "country", "note": "note ?? 'none'"})),
-    "table that passes through": chain(
-        table_node([["> 500", "1"], ["> 50", "weight"]], inputs=["amount"], outputs=["price"], passThrough=True)
-    ),
-    "three nodes": chain(
-        table_node(
-            [["> 500", "'big'", "null"], ["> 50", "'mid'", "note"]],
-            inputs=["amount"],
-            outputs=["size", "note"],
-            passThrough=True,
-        ),
-        expression_node({"size": "size", "w": "weight", "note": "note"}),
-        table_node([["'big'", "w", "note"], ["'mid'", "1", ""]], inputs=["size"], outputs=["price", "note"]),
-    ),
-    "nested output": chain(
-        expression_node({"deep.price": "amount", "deep.note": "note"}),
-        expression_node({"price": "deep.price", "note": "deep.note"}),
-    ),
-    "collecting table": chain(
-        table_node(
-            [["> 500", "1"], ["> 50", "2"]],
-            inputs=["amount"],
-            outputs=["step"],
-            hit_policy="collect",
-            outputPath="steps",
-        ),
-        expression_node({"price": "sum(map(steps, #.step))"}),
-    ),
-    "switch": graph_of(
-        {
-            "which": switch_node(["country == 'DE'", "amount > 500"]),
-            "home": expression_node({"price": "1"}),
-            "far": expression_node({"price": "weight"}),
-        },
-        [("input", "which"), ("which", "home", "s0"), ("which", "far", "s1"), ("home", "output"), ("far", "output")],
-    ),
-    "loop over a list": chain(
-        expression_node({"parts": "[{v: amount}, {v: weight}]"}),
-        expression_node({"v": "v + 1"}, inputField="parts", outputPath="parts", executionMode="loop"),
-        expression_node({"price": "parts[0].v"}),
-    ),
-}
-
-
-def orders(count: int, seed: int) -> list[Order]:
-    chance = random.Random(seed)
-    return [
-        Order(
-            id=UUID(int=chance.getrandbits(128)),
-            amount=Decimal(chance.randrange(0, 120_000)) / 100,
-            weight=chance.choice([None, 0.5, 11.0, 20.25, float("nan") if chance.random() < 0.01 else 3.0]),
-            country=chance.choice(["DE", "FR", "ES", "US"]),
-            note=chance.choice([None, "", "x", 'it\'s "quoted" \u20ac']),
-        )
-        for _ in range(count)
-    ]
-
-
-def outcome(found: object) -> object:
-    return (type(found).__name__, str(found)) if isinstance(found, ToolkitError) else found
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_batch_gives_what_single_calls_give(shape: str, sandbox: Sandbox) -> None:
-    override = override_of(SHAPES[shape], sandbox, shipping)
-    inputs = orders(5_000, seed=7)
-
-    single: list[object] = []
-    for one in inputs:
-        try:
-            single.append(override.decide(one))
-        except ToolkitError as error:
-            single.append(error)
-    batch = override.decide_many(inputs)
-
-    assert [outcome(one) for one in batch] == [outcome(one) for one in single]
-    assert {isinstance(one, ToolkitError) for one in single} == {True, False}, "the inputs hold both"
-
-
-def test_chains_are_decided_in_loops(sandbox: Sandbox) -> None:
-    by_loop = {shape for shape, graph in SHAPES.items() if check(graph, sandbox, shipping).compiled.loop}
-
-    assert by_loop == {
-        "first table",
-        "first table with conditions",
-        "expressions",
-        "table that passes through",
-        "three nodes",
-        "nested output",
-    }
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_compiled_graph_decides_as_the_uploaded_one(shape: str, sandbox: Sandbox) -> None:
-    import json
-
-    import zen
-
-    override = override_of(SHAPES[shape], sandbox, shipping)
-    as_uploaded = zen.ZenDecisionContent(json.dumps(SHAPES[shape]))
-    engine = zen.ZenEngine({"loader": lambda _key: as_uploaded})
-
-    for one in orders(300, seed=3):
-        if one.weight is not None and one.weight != one.weight:  # not a number
-            continue
-        context = shipping.contract.encode(one)
-        try:
-            expected = Shipping.model_validate(engine.evaluate("graph", context)["result"])
-        except (RuntimeError, ValueError):
-            expected = None
-        try:
-            found = override.decide(one)[0]
-        except RuleEvaluationError:
-            found = None
-        assert found == expected
 
 
 def test_numbers_beyond_the_engine_are_errors_of_that_input_alone(sandbox: Sandbox) -> None:

@@ -13,8 +13,10 @@ from types import ModuleType
 import pytest
 
 from toolkit.config import Settings
+from toolkit.rules import read_spreadsheet
 
-PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -50,3 +52,24 @@ async def test_the_example_is_changed_without_a_deploy_and_back(example: ModuleT
 
         await rules.rollback("expense_policy")
         assert await outcome() == "refused: the limit is 100"
+
+
+def test_what_is_quoted_stands_in_the_example() -> None:
+    (path, quoted), *_ = re.findall(r"<!-- from (\S+) -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+
+    assert quoted in (ROOT / path).read_text(encoding="utf-8")
+    assert (ROOT / path).with_name("approval_policy.jdm.json").is_file()
+
+
+async def test_the_table_of_the_page_comes_back_from_a_spreadsheet(example: ModuleType) -> None:
+    section = PAGE.split("## In a spreadsheet")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "|" in line]
+    header, _, *body = [[cell.strip(" `|") for cell in row] for row in rows]
+
+    graph = read_spreadsheet(
+        "\n".join(";".join(row) for row in (header, *body)).encode(), "csv", example.expense_policy.starter_graph()
+    )
+
+    content = graph["nodes"][1]["content"]
+    assert [column.get("field") for column in content["inputs"]] == ["amount", "category", None]
+    assert [row["_id"] for row in content["rules"]] == ["r1", "r2"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from tests.rules.policies import chain, check, expression_node
+from tests.rules.policies import chain, check, expression_node, graph_of, issues_of, switch_node, table_node
 from toolkit.errors import RuleOutputInvalid
-from toolkit.rules import Sandbox, rule
+from toolkit.rules import Rule, Sandbox, rule
 from toolkit.rules.engine import DecisionEngine
 from toolkit.rules.overrides import Override
 
@@ -49,11 +50,6 @@ def keep(input: Everything) -> Everything:
 
 class Shares(BaseModel):
     share: Decimal | None
-
-
-@rule
-def keep_share(input: Shares) -> Shares:
-    return input
 
 
 FIELDS = ("id", "colour", "lines", "note", "flag")
@@ -128,12 +124,69 @@ def test_28_digits_survive(pass_through: Override[Everything, Everything]) -> No
     assert pass_through.decide(value)[0].amount == Decimal("1234567890123456.789012345678")
 
 
-def test_none_where_the_output_has_no_default_is_refused_by_name(sandbox: Sandbox) -> None:
-    checked = check(chain(expression_node({"share": "share"})), sandbox, keep_share)
-    override = Override(keep_share.contract, checked.compiled, DecisionEngine(), number=1, sha256="")
-    override.load()
+class Defaulted(BaseModel):
+    share: Decimal | None = Decimal(1)
+    must: str | None
+    plain: str = "as usual"
 
-    assert "null_is_dropped" in [issue.code for issue in checked.report.issues]
+
+@rule
+def default(input: Shares) -> Defaulted:
+    return Defaulted(must=None)
+
+
+def override_of(graph: dict[str, Any], sandbox: Sandbox, rule: Rule[Any, Any]) -> Override[Any, Any]:
+    compiled = check(graph, sandbox, rule).compiled
+    override = Override(rule.contract, compiled, DecisionEngine(), number=1, sha256="")
+    override.load()
+    return override
+
+
+NULLS = {
+    "expressions": chain(expression_node({"share": "share", "must": "null", "plain": "null"})),
+    "table": chain(
+        table_node([["", "share", "null", "null"]], inputs=["share"], outputs=["share", "must", "plain"]),
+    ),
+    "switch": graph_of(
+        {"s": switch_node(["true"]), "e": expression_node({"share": "share", "must": "null", "plain": "null"})},
+        [("input", "s"), ("s", "e", "s0"), ("e", "output")],
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", NULLS)
+def test_none_is_not_taken_for_missing(shape: str, sandbox: Sandbox) -> None:
+    override = override_of(NULLS[shape], sandbox, default)
+    inputs = [Shares(share=None), Shares(share=Decimal("0.5"))]
+
+    expected = [Defaulted(share=None, must=None), Defaulted(share=Decimal("0.5"), must=None)]
+    assert [override.decide(one)[0] for one in inputs] == expected
+    assert [found[0] if isinstance(found, tuple) else found for found in override.decide_many(inputs)] == expected
+
+
+def test_missing_is_not_taken_for_none(sandbox: Sandbox) -> None:
+    override = override_of(
+        chain(table_node([["> 5", "1", "'x'"], ["", "", "'x'"]], inputs=["share"], outputs=["share", "must"])),
+        sandbox,
+        default,
+    )
+
+    assert override.decide(Shares(share=None))[0] == Defaulted(share=Decimal(1), must="x"), "the default stands in"
+
+
+def test_a_missing_field_that_must_be_there_is_refused_by_name(sandbox: Sandbox) -> None:
+    left_out = chain(table_node([["> 5", "'x'"], ["", ""]], inputs=["share"], outputs=["must"]))
+    assert ("error", "empty_output") in issues_of(left_out, sandbox, default)
+
+    behind_a_switch = graph_of(
+        {
+            "s": switch_node(["share > 5", ""]),
+            "e": expression_node({"must": "'x'"}),
+            "f": expression_node({"share": "share"}),
+        },
+        [("input", "s"), ("s", "e", "s0"), ("s", "f", "s1"), ("e", "output"), ("f", "output")],
+    )
+    override = override_of(behind_a_switch, sandbox, default)
     with pytest.raises(RuleOutputInvalid) as caught:
-        override.decide(Shares(share=None))
-    assert caught.value.errors[0]["loc"] == "share"
+        override.decide(Shares(share=Decimal(1)))
+    assert caught.value.errors[0]["loc"] == "must"

@@ -45,8 +45,14 @@ async def test_a_decision_is_a_step_that_says_what_decided(install: Install) -> 
 
     details = details_of((await here.rule_steps(by_override.id))[0])
     assert details.pop("duration_ms") >= 0
-    sha256 = (await here.rules.version("approval", 1)).sha256
-    assert details == {"source": "override", "version": 1, "sha256": sha256, "engine": "2.1.3", "rows": ["node1/r3"]}
+    assert details == {
+        "source": "override",
+        "version": 1,
+        "sha256": (await here.rules.version("approval", 1)).sha256,
+        "engine": "2.1.3",
+        "isolated": True,
+        "rows": ["node1/r3"],
+    }
 
 
 @pytest.mark.parametrize("is_restarted", [False, True], ids=["warm", "replayed"])

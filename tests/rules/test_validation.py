@@ -158,7 +158,10 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "edge_from_output",
     ),
     "JavaScript": (lambda g: _node(g, 2).update(type="functionNode"), "node_not_allowed"),
-    "another rule": (lambda g: _node(g, 2).update(type="decisionNode"), "node_not_allowed"),
+    "another rule": (lambda g: _node(g, 2).update(type="decisionNode", content={"key": "limits"}), "unknown_rule"),
+    "no key of a rule": (lambda g: _node(g, 2).update(type="decisionNode", content={}), "wrong_shape"),
+    "javascript": (lambda g: _node(g, 2).update(type="functionNode", content={"source": "x"}), "node_not_allowed"),
+    "javascript of old": (lambda g: _node(g, 2).update(type="functionNode", content="x"), "wrong_shape"),
     "custom node": (lambda g: _node(g, 2).update(type="customNode"), "node_not_allowed"),
     "http node": (lambda g: _node(g, 2).update(type="httpNode"), "node_not_allowed"),
     "content is no object": (lambda g: _node(g, 2).update(content=[1]), "wrong_shape"),
@@ -284,8 +287,9 @@ def test_an_output_that_forbids_extras_makes_them_errors(sandbox: Sandbox) -> No
     assert issues_of(graph, sandbox, approval) == []
 
 
-def test_a_required_output_that_may_be_null_is_worth_a_warning(sandbox: Sandbox) -> None:
-    assert issues_of(chain(expression_node({"limit": "5"})), sandbox, nullable) == [("warning", "null_is_dropped")]
+def test_a_required_output_may_be_null_and_must_be_there(sandbox: Sandbox) -> None:
+    assert issues_of(chain(expression_node({"limit": "null"})), sandbox, nullable) == []
+    assert issues_of(chain(expression_node({"other": "null"})), sandbox, nullable)[0] == ("error", "missing_output")
 
 
 def test_every_issue_has_words_for_a_person(sandbox: Sandbox) -> None:

@@ -193,6 +193,7 @@ async def test_another_process_learns_of_an_activation_by_one_small_read(
     await elsewhere.refresh()
 
     assert (await elsewhere.evaluate("approval", MIDDLE)).version == 1
+    await elsewhere.close()
 
 
 @pytest.fixture
@@ -326,7 +327,7 @@ async def test_without_zen_engine_functions_decide_and_the_rest_says_what_to_ins
     await service.open()
 
     assert (await service.evaluate("approval", SMALL)).source == "python"
-    with pytest.raises(ConfigurationError, match="pip install 'zen-engine"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'process-toolkit\[rules\]'"):
         await service.upload("approval", encode(STRICT))
     with pytest.raises(ConfigurationError):
         await service.activate("approval", 1)

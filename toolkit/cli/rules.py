@@ -18,7 +18,7 @@ import typer
 from toolkit.errors import ConfigurationError, RuleGraphInvalid
 
 if TYPE_CHECKING:
-    from toolkit.rules import RuleService
+    from toolkit.rules import RuleService, SpreadsheetFormat
 
 T = TypeVar("T")
 
@@ -168,6 +168,36 @@ def diff(
     _run(work, app=app, config=config, env=env)
 
 
+Table = Annotated[str | None, typer.Option(help="The name of the table; left out where there is one only.")]
+Spreadsheet = Annotated[Path, typer.Argument(help="A .csv or .xlsx file.", dir_okay=False)]
+
+
+@rules.command("export")
+def export_tables(
+    name: Name, file: Spreadsheet, *, table: Table = None, folder: Folder = Path("rules"), debug: Debug = False
+) -> None:
+    """Write the decision tables of a rule's folder into a spreadsheet."""
+    from toolkit.rules import write_spreadsheet
+
+    document = _document(folder / name)
+    file.write_bytes(write_spreadsheet(document, _format_of(file), table=table))
+    print(f"Wrote {file}")
+
+
+@rules.command("import")
+def import_tables(
+    name: Name, file: Spreadsheet, *, table: Table = None, folder: Folder = Path("rules"), debug: Debug = False
+) -> None:
+    """Put the tables of a spreadsheet into the graph of a rule's folder; `test` and `diff` say what that means."""
+    from toolkit.rules import read_spreadsheet
+
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file}")
+    document = read_spreadsheet(file.read_bytes(), _format_of(file), _document(folder / name), table=table)
+    _write(folder / name / GRAPH, document)
+    print(f"Changed {folder / name / GRAPH}")
+
+
 @rules.command()
 def activate(
     name: Name,
@@ -230,7 +260,12 @@ async def _service(target: str, *, config: Path | None, env: Any) -> AsyncIterat
     database = Database(settings.database.url.get_secret_value())
     await database.open()
     try:
-        service = RuleService(database, app.definitions.rules.values())
+        service = RuleService(
+            database,
+            app.definitions.rules.values(),
+            evaluation_seconds=settings.rules.evaluation_seconds,
+            allows_functions=settings.rules.function_nodes,
+        )
         await service.open()
         try:
             with acting_as(Principal(id=getpass.getuser(), kind="person", display_name=getpass.getuser())):
@@ -256,6 +291,23 @@ def _graph(place: Path) -> bytes:
     if not path.is_file():
         raise ConfigurationError(f"there is no {path}; `toolkit rules pull {place.name}` writes one to begin with")
     return path.read_bytes()
+
+
+def _document(place: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_graph(place))
+    except ValueError as error:
+        raise ConfigurationError(f"{place / GRAPH} is not JSON: {error}") from error
+    return found
+
+
+def _format_of(file: Path) -> SpreadsheetFormat:
+    match file.suffix.lower():
+        case ".csv":
+            return "csv"
+        case ".xlsx":
+            return "xlsx"
+    raise ConfigurationError(f"{file} ends with {file.suffix!r}; expected .csv or .xlsx")
 
 
 def _cases(place: Path) -> dict[str, dict[str, Any]]:

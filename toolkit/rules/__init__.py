@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from toolkit.rules.issues import Issue, Report
     from toolkit.rules.jobs import RULE_WORKFLOWS, FileOutcome, evaluate_file
     from toolkit.rules.journal import DecisionRecord
+    from toolkit.rules.redaction import Secret
     from toolkit.rules.sandbox import Sandbox
     from toolkit.rules.service import RuleService
     from toolkit.rules.shadows import Shadow
+    from toolkit.rules.spreadsheets import SpreadsheetFormat, read_spreadsheet, write_spreadsheet
     from toolkit.rules.summaries import BatchItem, Decision, RuleSummary, RuleVersion
     from toolkit.rules.workbench import Workbench
 
@@ -44,11 +46,15 @@ __all__ = [
     "RuleSummary",
     "RuleVersion",
     "Sandbox",
+    "Secret",
     "Shadow",
+    "SpreadsheetFormat",
     "TableAnalysis",
     "Workbench",
     "evaluate_file",
+    "read_spreadsheet",
     "rule",
+    "write_spreadsheet",
 ]
 
 _HOMES = {
@@ -72,10 +78,14 @@ _HOMES = {
     "RuleSummary": "summaries",
     "RuleVersion": "summaries",
     "Sandbox": "sandbox",
+    "Secret": "redaction",
     "Shadow": "shadows",
+    "SpreadsheetFormat": "spreadsheets",
     "TableAnalysis": "analysis",
     "Workbench": "workbench",
     "evaluate_file": "jobs",
+    "read_spreadsheet": "spreadsheets",
+    "write_spreadsheet": "spreadsheets",
 }
 
 

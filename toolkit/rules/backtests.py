@@ -14,10 +14,12 @@ from toolkit.rules.definitions import Rule
 from toolkit.rules.explanations import evaluate_quietly
 from toolkit.rules.journal import Recorded
 from toolkit.rules.overrides import read_evaluation
+from toolkit.rules.redaction import Redaction
 from toolkit.rules.sandbox import Sandbox
 from toolkit.serialization import codec_for
 
 MOST_LISTED = 500
+_NEVER_SECRET = frozenset({"decision", "item", "fields", "rows"})
 
 
 class ChangedDecision(BaseModel):
@@ -86,6 +88,7 @@ def back_test(
             at = number if one.record.inputs is not None else None
             items.append(_Item(one.record.id, at, given, output, context))
     found = evaluate_quietly(compiled, [item.context for item in items], sandbox=sandbox)
+    redaction = Redaction(rule.contract)
     changed: list[ChangedDecision] = []
     failed = 0
     for item, evaluation in zip(items, found, strict=True):
@@ -99,18 +102,17 @@ def back_test(
         if fields is None:
             continue
         failed += error is not None
-        changed.append(
-            ChangedDecision(
-                decision=item.decision,
-                item=item.number,
-                input=item.given,
-                before=item.output,
-                after=after,
-                fields=fields,
-                error=error,
-                rows=rows,
-            )
+        told = ChangedDecision(
+            decision=item.decision,
+            item=item.number,
+            input=item.given,
+            before=item.output,
+            after=after,
+            fields=fields,
+            error=error,
+            rows=rows,
         )
+        changed.append(redaction.hide(told, input=item.given, outputs=(item.output, after), keep=_NEVER_SECRET))
     text = f"Of the last {len(items)} decisions {len(changed)} change with version {version}"
     return BackTest(
         rule=rule.name,

@@ -19,6 +19,7 @@ from toolkit.rules.decisions import decide_by_function
 from toolkit.rules.definitions import Rule
 from toolkit.rules.explanations import evaluate_quietly
 from toolkit.rules.overrides import read_evaluation
+from toolkit.rules.redaction import Redaction
 from toolkit.rules.sandbox import Sandbox
 from toolkit.rules.tables import CaseRow
 from toolkit.serialization import codec_for
@@ -188,7 +189,9 @@ def _judge(rule: Rule[Any, Any], case: Case, output: BaseModel, *, rows: list[st
         if name in wanted.model_fields_set and getattr(wanted, name) != getattr(output, name)
     ]
     dumped = output.model_dump(mode="json", by_alias=True)
-    return CaseResult(case=case.name, passed=not differences, output=dumped, differences=differences, rows=rows)
+    told = CaseResult(case=case.name, passed=not differences, output=dumped, differences=differences, rows=rows)
+    redaction = Redaction(rule.contract)
+    return redaction.hide(told, input=case.input, outputs=(dumped, case.expected), keep=frozenset({"case", "rows"}))
 
 
 def _report(results: list[CaseResult], *, version: int | None, coverage: Coverage | None) -> CaseReport:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, to_jsonable_python
 
@@ -70,6 +70,28 @@ class Contract(Generic[In, Out]):
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
+    def tells_null_from_missing(self) -> bool:
+        """Whether an output without some field is another output than one where the field is null."""
+        properties = self.output_schema.get("properties", {})
+        return any(properties[name].get("default", "none") is not None for name in self._nullable if name in properties)
+
+    def without_loose_nulls(self, result: dict[str, Any]) -> dict[str, Any]:
+        """An output in which nulls were kept, without those of fields that cannot be null: there it means missing."""
+        if None not in result.values():
+            return result
+        return {name: value for name, value in result.items() if value is not None or name in self._nullable}
+
+    @cached_property
+    def _nullable(self) -> frozenset[str]:
+        """The fields of the output that may be null, by all their names."""
+        definitions = self.output_schema.get("$defs", {})
+        aliases = {
+            name for name, part in self.output_schema.get("properties", {}).items() if _may_be_null(part, definitions)
+        }
+        fields = self.output_type.model_fields.items()
+        return frozenset(aliases | {name for name, field in fields if (field.validation_alias or name) in aliases})
+
+    @cached_property
     def engine_schema(self) -> dict[str, Any]:
         """The input schema that a compiled graph carries: shapes and formats only, no reference to follow.
 
@@ -82,7 +104,7 @@ class Contract(Generic[In, Out]):
     def _encoder(self) -> Any:
         import msgspec
 
-        return msgspec.json.Encoder(decimal_format="number", enc_hook=to_jsonable_python)
+        return msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
     @cached_property
     def _may_hold_special_floats(self) -> bool:
@@ -153,6 +175,11 @@ class Contract(Generic[In, Out]):
             raise RuleOutputInvalid(self.rule, reason, errors=found) from error
 
 
+def _plain(value: Any) -> Any:
+    """What a graph sees of a value that JSON has no form for; a secret is what it is, or no table could compare it."""
+    return value.get_secret_value() if isinstance(value, (SecretStr, SecretBytes)) else to_jsonable_python(value)
+
+
 def _shape(schema: dict[str, Any], definitions: dict[str, Any], inside: frozenset[str] = frozenset()) -> dict[str, Any]:
     """``schema`` without references, patterns, limits and required fields; a model within itself is left open."""
     if reference := schema.get("$ref"):
@@ -183,6 +210,15 @@ def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
             return schema
         schema = {**definitions[reference.removeprefix("#/$defs/")], **_without(schema, "$ref")}
     return _without(schema, "$ref")  # a definition that is nothing but itself
+
+
+def _may_be_null(schema: dict[str, Any], definitions: dict[str, Any]) -> bool:
+    schema = resolve(schema, definitions)
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return any(_may_be_null(option, definitions) for option in options)
+    if "enum" in schema or "const" in schema:
+        return None in schema.get("enum", [schema.get("const")])
+    return bool(schema.get("type", "null") == "null")
 
 
 def _without(schema: dict[str, Any], key: str) -> dict[str, Any]:

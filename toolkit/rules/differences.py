@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from toolkit.rules.graphs import Assignment, Column, DecisionTable, Graph, Node, Row, Switch
+from toolkit.rules.graphs import Assignment, Column, DecisionTable, Function, Graph, Node, Row, SubDecision, Switch
 
 ChangeKind = Literal[
     "node_added",
@@ -28,6 +28,7 @@ ChangeKind = Literal[
     "condition_added",
     "condition_removed",
     "condition_changed",
+    "function_changed",
     "edge_added",
     "edge_removed",
 ]
@@ -80,6 +81,11 @@ def _node(before: Node, after: Node) -> Iterator[Change]:
         yield from _switch(name, old, new)
     elif isinstance(old, tuple) and isinstance(new, tuple):
         yield from _expressions(name, old, new)
+    elif isinstance(old, SubDecision) and isinstance(new, SubDecision):
+        yield from _setting(name, "key", old.key, new.key)
+    elif isinstance(old, Function) and isinstance(new, Function) and old.source != new.source:
+        text = f"{name}: its JavaScript was changed"
+        yield Change(kind="function_changed", node=name, before=old.source, after=new.source, text=text)
 
 
 def _setting(node: str, setting: str, before: Any, after: Any) -> Iterator[Change]:

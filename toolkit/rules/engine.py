@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 from toolkit.errors import ConfigurationError, RuleEvaluationError
-from toolkit.rules.compilation import Compiled
+from toolkit.rules.compilation import DEEPEST_SUB_DECISIONS, Compiled, Part
 from toolkit.rules.validation import Compilers
+
+_LONGEST_REASON = 500
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +27,7 @@ def load_zen() -> ModuleType:
         import zen
     except ImportError as error:
         raise ConfigurationError(
-            "overrides of rules need zen-engine, which is not installed here: pip install 'zen-engine>=2.1.3,<2.2' "
+            "overrides of rules need zen-engine, which is not installed here: pip install 'process-toolkit[rules]' "
             "(there are no wheels for Alpine Linux); rules without an override run without it"
         ) from error
     return zen
@@ -92,39 +94,49 @@ def read_failure(message: str) -> Failure:
         return Failure(line or "the engine gave no reason")
     if not isinstance(found, dict):
         return Failure(line)
-    reason = found.get("source") or found.get("type") or line
-    return Failure(str(reason), found.get("nodeId"))
+    reason = str(found.get("source") or found.get("type") or line)
+    return Failure(reason.split("\n", 1)[0][:_LONGEST_REASON], found.get("nodeId"))  # of JavaScript the stack follows
 
 
-def matched_rows(compiled: Compiled, evaluation: Evaluation) -> tuple[list[str], str | None]:
+def matched_rows(compiled: Compiled, result: Any, trace: dict[str, Any] | None) -> tuple[list[str], str | None]:
     """The rows that matched, as ``table/row id``, and the name of a first-hit table that no row of matched.
 
-    Takes the hidden fields out of the result.
+    Those of a sub-decision stand behind the name of the node that asked it: ``node/table/row id``. Takes the hidden
+    fields out of the result.
     """
     rows: list[str] = []
     if compiled.is_traced:
-        return _traced_rows(compiled, evaluation.trace or {})
-    if isinstance(evaluation.result, dict):
+        traced = list(_traced_rows(compiled, compiled, trace or {}))
+        unmatched = (table for table, row in traced if row is None)
+        return [f"{table}/{row}" for table, row in traced if row is not None], next(unmatched, None)
+    if isinstance(result, dict):
         for table in compiled.tables:
-            number = evaluation.result.pop(table.mark, -1)
+            number = result.pop(table.mark, -1)
             if number < 0:
                 return rows, table.name
             rows.append(table.labels[number])
     return rows, None
 
 
-def _traced_rows(compiled: Compiled, trace: dict[str, Any]) -> tuple[list[str], str | None]:
-    rows: list[str] = []
-    unmatched: str | None = None
-    for table in compiled.tables:
-        traced = trace.get(table.node)
-        if traced is None:
+def _traced_rows(compiled: Compiled, part: Part, trace: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Each hit as the table and the row's id, which is nothing where a first-hit table had none."""
+    for table in part.tables:
+        if (traced := trace.get(table.node)) is None:
             continue  # the way led past this table
         hits = traced["traceData"] if isinstance(traced["traceData"], list) else [traced["traceData"]]
-        rows += [f"{table.name}/{row_id}" for row_id in _hit_ids(hits)]
+        yield from ((table.name, row_id) for row_id in _hit_ids(hits))
         if table.hit_policy == "first" and any(hit is None for hit in hits):
-            unmatched = unmatched or table.name
-    return rows, unmatched
+            yield table.name, None
+    for node, key in part.calls.items():
+        for inner in nested_traces(trace.get(node)):
+            for name, row in _traced_rows(compiled, compiled.parts[key], inner):
+                yield f"{part.names[node]}/{name}", row
+
+
+def nested_traces(traced: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The traces within that of a decision node: one, or one an item where it loops."""
+    data = traced["traceData"] if traced is not None else None
+    return data if isinstance(data, list) else [data] if data else []
 
 
 def _hit_ids(hits: Iterable[Any]) -> Iterable[str]:
@@ -135,6 +147,11 @@ def _hit_ids(hits: Iterable[Any]) -> Iterable[str]:
             yield str(hit["rule"]["_id"])
 
 
+# As deep as an upload may ask sub-decisions, and itself; the sandbox uses the same.
+_UNTRACED = {"max_depth": DEEPEST_SUB_DECISIONS + 1}
+_TRACED = _UNTRACED | {"trace": True}
+
+
 class DecisionEngine:
     """One engine for all active graphs. A new graph replaces the table of graphs, so that no evaluation sees half."""
 
@@ -142,23 +159,22 @@ class DecisionEngine:
         self._contents: dict[str, Any] = {}
         self._engine: Any = None
 
-    def add(self, key: str, text: str) -> None:
-        """Compile the graph in ``text`` and keep it under ``key``.
+    def add(self, key: str, text: str, parts: Mapping[str, str]) -> None:
+        """Compile the graph in ``text`` and keep it under ``key``, and the sub-decisions of it under theirs.
 
         Raises:
             ConfigurationError: zen-engine is not installed.
             RuleEvaluationError: the engine does not take the graph.
         """
-        if key in self._contents:
-            return
         zen = load_zen()
         if self._engine is None:
             self._engine = zen.ZenEngine({"loader": self._load})
+        missing = {name: one for name, one in {**parts, key: text}.items() if name not in self._contents}
         try:
-            content = zen.ZenDecisionContent(text)
+            contents = {name: zen.ZenDecisionContent(one) for name, one in missing.items()}
         except (RuntimeError, ValueError, TypeError) as error:
             raise RuleEvaluationError(key.split("@", maxsplit=1)[0], read_failure(str(error)).reason) from None
-        self._contents = {**self._contents, key: content}
+        self._contents = {**self._contents, **contents}
 
     def _load(self, key: str) -> Any:
         return self._contents[key]
@@ -167,13 +183,13 @@ class DecisionEngine:
         """Forget every graph that is not among ``keys``."""
         self._contents = {key: content for key, content in self._contents.items() if key in keys}
 
-    def evaluate(self, key: str, context: str, *, with_trace: bool = False) -> Evaluation | Failure:
+    def evaluate(self, key: str, context: str, *, with_trace: bool = False, inputs: int = 1) -> Evaluation | Failure:
         """Evaluate on the calling thread, which holds the interpreter meanwhile. ``context`` is JSON text.
 
         Text and never a dict: a dict that is deep or holds itself ends the process, and a Decimal in it is refused.
         """
         try:
-            response = self._engine.evaluate(key, context, {"trace": True} if with_trace else None)
+            response = self._engine.evaluate(key, context, _TRACED if with_trace else _UNTRACED)
         except Exception as error:  # noqa: BLE001  # native code: RuntimeError, TypeError and bare Exception were seen
             return read_failure(str(error))
         except BaseException as error:
@@ -182,3 +198,9 @@ class DecisionEngine:
                 raise
             return Failure("the engine failed within itself")
         return Evaluation(response["result"], response.get("trace"))
+
+    def evaluate_many(
+        self, key: str, contexts: Iterable[str], *, with_trace: bool = False
+    ) -> list[Evaluation | Failure]:
+        """:meth:`evaluate` for each of ``contexts``, in order."""
+        return [self.evaluate(key, context, with_trace=with_trace) for context in contexts]

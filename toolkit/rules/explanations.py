@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.errors import RuleEvaluationError
-from toolkit.rules.compilation import MARK, Compiled
+from toolkit.rules.compilation import MARK, Compiled, Part
 from toolkit.rules.contract import Contract, In, Out
 from toolkit.rules.decisions import decide_by_function
 from toolkit.rules.definitions import Rule
-from toolkit.rules.engine import Evaluation, Failure
-from toolkit.rules.graphs import DecisionTable, Graph, Node, Switch, canonical_json, read_graph
-from toolkit.rules.issues import Findings
+from toolkit.rules.documents import graph_of
+from toolkit.rules.engine import Evaluation, Failure, nested_traces
+from toolkit.rules.graphs import DecisionTable, Function, Graph, Node, SubDecision, Switch, canonical_json
 from toolkit.rules.overrides import read_evaluation
-from toolkit.rules.sandbox import Sandbox, Trial
+from toolkit.rules.redaction import Redaction
+from toolkit.rules.sandbox import Sandbox, Trial, Trying
 from toolkit.rules.words import row_in_words, value_in_words
+
+MOST_NODES_TOLD = 200  # a sub-decision that loops has as many as items
 
 
 class ExplainedNode(BaseModel):
@@ -30,7 +34,7 @@ class ExplainedNode(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     node: str
-    kind: Literal["table", "expression", "switch"]
+    kind: Literal["table", "expression", "switch", "decision", "function"]
     text: str
     rows: list[str] = []
     output: Any = None
@@ -58,29 +62,35 @@ class Explanation(BaseModel):
     """Whether evaluating again gave what is on record; a graph that asks for the time or for chance may differ."""
 
 
+_NEVER_SECRET = frozenset({"rule", "source", "version", "rows", "decision", "agrees"})
+
+
 class Traced(BaseModel):
     """What came of evaluating one input with the engine's trace."""
 
     output: dict[str, Any] | None = None
     error: str | None = None
+    cut_off: str | None = None
+    """Why the sandbox ended before there was an answer, if it did."""
     rows: list[str] = []
     nodes: list[ExplainedNode] = []
 
 
 def explain_function(rule: Rule[In, Out], input: In) -> Explanation:
     """What the rule's function says about ``input``; it gives no reasons but those in its output."""
-    return Explanation(
+    told = Explanation(
         rule=rule.name,
         source="python",
         input=input.model_dump(mode="json", by_alias=True),
         output=decide_by_function(rule, input, {}).model_dump(mode="json", by_alias=True),
         text="The rule's function decided: no uploaded version is active.",
     )
+    return redacted(rule.contract, told, given=told.input)
 
 
-def graph_of(text: str) -> Graph:
-    """The graph of a stored version: it was read without findings before it was kept."""
-    return read_graph(json.loads(text.removeprefix("\ufeff")), Findings())
+def redacted(contract: Contract[Any, Any], told: Explanation, *, given: Any) -> Explanation:
+    """``told`` without the secrets of the input ``given``, a JSON value, and of its own output."""
+    return Redaction(contract).hide(told, input=given, outputs=(told.output,), keep=_NEVER_SECRET)
 
 
 def trace(graph: Graph, compiled: Compiled, contract: Contract[Any, Any], context: str, *, sandbox: Sandbox) -> Traced:
@@ -88,9 +98,11 @@ def trace(graph: Graph, compiled: Compiled, contract: Contract[Any, Any], contex
 
     Never raises for what the graph does.
     """
-    (found,) = evaluate_traced(compiled, [context], sandbox=sandbox)
+    tried = _try(compiled, [context], sandbox=sandbox, with_trace=True)
+    (found,) = _evaluations(tried, 1)
     traces = found.trace if isinstance(found, Evaluation) else _trace_before(compiled, found, context, sandbox)
-    traced = Traced(nodes=list(_explained(graph, traces or {})))
+    nodes = list(islice(_explained(graph, compiled, compiled, traces or {}), MOST_NODES_TOLD))
+    traced = Traced(cut_off=tried.cut_off, nodes=nodes)
     try:
         output, traced.rows = read_evaluation(contract, compiled, found)
         traced.output = output.model_dump(mode="json", by_alias=True)
@@ -100,22 +112,18 @@ def trace(graph: Graph, compiled: Compiled, contract: Contract[Any, Any], contex
     return traced
 
 
-def evaluate_traced(compiled: Compiled, contexts: list[str], *, sandbox: Sandbox) -> list[Evaluation | Failure]:
-    """Each context's evaluation with its trace; a failure for those that the sandbox did not come to."""
-    return _evaluate(compiled, contexts, sandbox=sandbox, with_trace=True)
-
-
 def evaluate_quietly(compiled: Compiled, contexts: list[str], *, sandbox: Sandbox) -> list[Evaluation | Failure]:
-    """Like :func:`evaluate_traced`, with no more trace than it takes to name the rows that matched."""
-    return _evaluate(compiled, contexts, sandbox=sandbox, with_trace=compiled.is_traced)
+    """Each context's evaluation; a failure for those that the sandbox did not come to."""
+    return _evaluations(_try(compiled, contexts, sandbox=sandbox, with_trace=compiled.is_traced), len(contexts))
 
 
-def _evaluate(
-    compiled: Compiled, contexts: list[str], *, sandbox: Sandbox, with_trace: bool
-) -> list[Evaluation | Failure]:
-    tried = sandbox.run(Trial(compiled.graph, contexts, with_trace=with_trace))
+def _try(compiled: Compiled, contexts: list[str], *, sandbox: Sandbox, with_trace: bool) -> Trying:
+    return sandbox.run(Trial(compiled.graph, contexts, with_trace=with_trace, parts=compiled.texts))
+
+
+def _evaluations(tried: Trying, wanted: int) -> list[Evaluation | Failure]:
     missing = Failure(tried.refused or tried.cut_off or "the sandbox gave no answer")
-    return [*tried.evaluations, *[missing] * (len(contexts) - len(tried.evaluations))]
+    return [*tried.evaluations, *[missing] * (wanted - len(tried.evaluations))]
 
 
 def _trace_before(compiled: Compiled, failure: Failure, context: str, sandbox: Sandbox) -> dict[str, Any] | None:
@@ -128,12 +136,12 @@ def _trace_before(compiled: Compiled, failure: Failure, context: str, sandbox: S
         gone |= {edge["targetId"] for edge in edges if edge["sourceId"] in gone}
     document["nodes"] = [node for node in document["nodes"] if node["id"] not in gone]
     document["edges"] = [edge for edge in edges if not {edge["sourceId"], edge["targetId"]} & gone]
-    tried = sandbox.run(Trial(canonical_json(document), [context], with_trace=True))
+    tried = sandbox.run(Trial(canonical_json(document), [context], with_trace=True, parts=compiled.texts))
     found = next(iter(tried.evaluations), None)
     return found.trace if isinstance(found, Evaluation) else None
 
 
-def _explained(graph: Graph, traces: dict[str, Any]) -> Iterator[ExplainedNode]:
+def _explained(graph: Graph, compiled: Compiled, part: Part, traces: dict[str, Any]) -> Iterator[ExplainedNode]:
     for traced in sorted(traces.values(), key=lambda one: one.get("order", 0)):
         node = graph.by_id.get(traced["id"])
         if node is None or node.content is None:
@@ -146,6 +154,15 @@ def _explained(graph: Graph, traces: dict[str, Any]) -> Iterator[ExplainedNode]:
             yield ExplainedNode(node=node.name, kind="table", text=text, rows=rows, output=output)
         elif isinstance(node.content, Switch):
             yield ExplainedNode(node=node.name, kind="switch", text=_switch_text(node.content, traced), output=None)
+        elif isinstance(node.content, SubDecision):
+            asked = compiled.parts[part.calls[node.id]]
+            text = f"version {asked.version} of {asked.rule} was asked"
+            yield ExplainedNode(node=node.name, kind="decision", text=text, output=output)
+            for inner in nested_traces(traced):
+                for one in _explained(graph_of(asked.graph), compiled, asked, inner):
+                    yield one.model_copy(update={"node": f"{node.name}/{one.node}"})
+        elif isinstance(node.content, Function):
+            yield ExplainedNode(node=node.name, kind="function", text="computed by JavaScript", output=output)
         else:
             results = traced["traceData"] if isinstance(traced["traceData"], dict) else {}
             told = [

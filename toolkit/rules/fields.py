@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.rules.contract import Contract, resolve
 from toolkit.rules.expressions import Literals
-from toolkit.rules.graphs import DecisionTable, Graph, Node
+from toolkit.rules.graphs import DecisionTable, Function, Graph, Node, SubDecision, Switch
 
 UNKNOWN: dict[str, Any] = {}
 
@@ -44,8 +44,13 @@ class Scope:
         return Scope({**self.roots, **{name.split(".")[0]: UNKNOWN for name in fields}}, self.definitions, self.is_open)
 
 
-def scopes_of(graph: Graph, contract: Contract[Any, Any]) -> dict[str, tuple[Scope, Scope]]:
-    """For each node by id, what it sees and what it gives. Nodes on a cycle are left out."""
+def scopes_of(
+    graph: Graph, contract: Contract[Any, Any], given_by: Mapping[str, Iterable[str]] | None = None
+) -> dict[str, tuple[Scope, Scope]]:
+    """For each node by id, what it sees and what it gives. Nodes on a cycle are left out.
+
+    ``given_by`` has the fields that the rules behind decision nodes give, by their keys; others may give anything.
+    """
     schema = contract.input_schema
     definitions = schema.get("$defs", {})
     given = Scope(
@@ -55,7 +60,7 @@ def scopes_of(graph: Graph, contract: Contract[Any, Any]) -> dict[str, tuple[Sco
     for node in graph.order:
         seen = given if node.type == "inputNode" else _merge([found[parent.id][1] for parent in graph.parents(node)])
         inner = seen if node.input_field is None and not node.loops else Scope({}, definitions, is_open=True)
-        found[node.id] = (inner, _output(node, seen))
+        found[node.id] = (inner, _output(node, seen, given_by or {}))
     return found
 
 
@@ -69,19 +74,25 @@ def _merge(scopes: list[Scope]) -> Scope:
     return Scope(roots, scopes[0].definitions, any(scope.is_open for scope in scopes))
 
 
-def _output(node: Node, seen: Scope) -> Scope:
-    if node.content is None or not isinstance(node.content, (tuple, DecisionTable)):
+def _output(node: Node, seen: Scope, given_by: Mapping[str, Iterable[str]]) -> Scope:
+    content = node.content
+    if isinstance(content, Function):
+        return Scope({}, seen.definitions, is_open=True)
+    if content is None or isinstance(content, Switch):
         return seen
     before = seen if node.passes_through else Scope({}, seen.definitions)
     if node.output_path is not None:
         return before.with_fields([node.output_path])
     if node.loops:
         return Scope({}, seen.definitions, is_open=True)
-    if isinstance(node.content, DecisionTable):
-        if node.content.hit_policy == "collect":
+    if isinstance(content, SubDecision):
+        known = given_by.get(content.key)
+        return Scope({}, seen.definitions, is_open=True) if known is None else before.with_fields(known)
+    if isinstance(content, DecisionTable):
+        if content.hit_policy == "collect":
             return Scope({}, seen.definitions, is_open=True)
-        return before.with_fields(column.field for column in node.content.outputs if column.field)
-    return before.with_fields(one.key for one in node.content)
+        return before.with_fields(column.field for column in content.outputs if column.field)
+    return before.with_fields(one.key for one in content)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +19,8 @@ from pydantic_core import to_json
 from toolkit.errors import InvalidInput, WrongContext
 from toolkit.files import File, FileStore
 from toolkit.rules.decisions import decide_many_apart
-from toolkit.rules.records import Format, Record, format_of, read_records, split
+from toolkit.rules.parquet import read_parquet, split_parquet
+from toolkit.rules.records import Format, Record, kind_of, read_records, split
 from toolkit.rules.service import RuleService
 from toolkit.serialization import codec_for
 from toolkit.workflows import gather, resource, step, workflow
@@ -39,7 +43,7 @@ class RowError(BaseModel):
 
 
 class Chunk(BaseModel):
-    """Bytes ``start`` to before ``end`` of the file, and the number of the line that begins there."""
+    """Bytes (of Parquet: rows) ``start`` to before ``end`` of a file, and the number of the line that begins there."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -88,7 +92,7 @@ class FileOutcome(BaseModel):
 
 @workflow(name="rules.evaluate_file")
 async def evaluate_file(rule: str, file: File, rows_per_chunk: int = ROWS_PER_CHUNK) -> FileOutcome:
-    """Decide every row of a CSV or JSON Lines file, on all workers."""
+    """Decide every row of a CSV, JSON Lines or Parquet file, on all workers."""
     plan = await plan_chunks(rule, file, rows_per_chunk)
     outcomes = await gather(*(evaluate_chunk(rule, plan.version, file, plan.format, one) for one in plan.chunks))
     return FileOutcome(
@@ -101,7 +105,7 @@ async def evaluate_file(rule: str, file: File, rows_per_chunk: int = ROWS_PER_CH
     )
 
 
-@workflow(name="rules.evaluate_chunk")
+@workflow(name="rules.evaluate_chunk", concurrency=2)  # so that every worker gets its share
 async def evaluate_chunk(rule: str, version: int | None, file: File, format: Format, chunk: Chunk) -> ChunkOutcome:
     """Decide some rows of a file; a part of `rules.evaluate_file`."""
     return await decide_chunk(rule, version, file, format, chunk)
@@ -118,21 +122,30 @@ async def plan_chunks(rule: str, file: File, rows_per_chunk: int) -> Plan:
     service.find(rule)
     if rows_per_chunk < 1:
         raise InvalidInput(f"rows_per_chunk is {rows_per_chunk}; expected 1 or more")
-    async with _installed(FileStore).open(file) as blocks:
-        written_as, chunks = await split(blocks, format_of(file), rows=rows_per_chunk)
+    kind = kind_of(file)
+    if kind == "parquet":
+        async with _on_disk(file) as path:
+            chunks = await asyncio.to_thread(split_parquet, path, rows=rows_per_chunk)
+        written_as = Format(kind="parquet")
+    else:
+        async with _installed(FileStore).open(file) as blocks:
+            written_as, chunks = await split(blocks, kind, rows=rows_per_chunk)
     parts = [Chunk(start=start, end=end, line=line) for start, end, line in chunks]
     return Plan(version=service.active_version(rule), format=written_as, chunks=parts)
 
 
 @step(display_name="Decide a chunk")
 async def decide_chunk(rule: str, version: int | None, file: File, format: Format, chunk: Chunk) -> ChunkOutcome:
-    """Decide the rows of one chunk and keep the results as a file."""
+    """Decide the rows of one chunk and keep the results as a file. A process does so for one chunk at a time."""
+    async with _installed(RuleService).chunk_turn:
+        return await _decide_chunk(rule, version, file, format, chunk)
+
+
+async def _decide_chunk(rule: str, version: int | None, file: File, format: Format, chunk: Chunk) -> ChunkOutcome:
     service, files = _installed(RuleService), _installed(FileStore)
     definition = service.find(rule)
     override = None if version is None else await service.override(rule, version)
-    async with files.open(file, start=chunk.start, end=chunk.end) as blocks:
-        content = b"".join([block async for block in blocks])
-    records = await asyncio.to_thread(lambda: list(read_records(content, format, line=chunk.line)))
+    records = await _records(file, format, chunk)
     errors: list[RowError] = []
     written: list[bytes] = []
     failed = 0
@@ -173,6 +186,27 @@ async def join_results(file: File, parts: list[File]) -> list[File]:
 
     name = f"{file.filename.rpartition('.')[0] or file.filename}-results.jsonl"
     return [await files.upload(content(), filename=name, content_type="application/jsonl")]
+
+
+async def _records(file: File, format: Format, chunk: Chunk) -> list[Record]:
+    if format.kind == "parquet":
+        async with _on_disk(file) as path:
+            return await asyncio.to_thread(lambda: list(read_parquet(path, start=chunk.start, end=chunk.end)))
+    async with _installed(FileStore).open(file, start=chunk.start, end=chunk.end) as blocks:
+        content = b"".join([block async for block in blocks])
+    return await asyncio.to_thread(lambda: list(read_records(content, format, line=chunk.line)))
+
+
+@asynccontextmanager
+async def _on_disk(file: File) -> AsyncIterator[Path]:
+    """The file where it can be read from any place: what a Parquet file holds is said at its end."""
+    with TemporaryDirectory(prefix="toolkit-rules-") as folder:
+        path = Path(folder) / "file"
+        async with _installed(FileStore).open(file) as blocks:
+            with path.open("wb") as copy:
+                async for block in blocks:
+                    await asyncio.to_thread(copy.write, block)
+        yield path
 
 
 def _parse_all(codec: Any, records: Sequence[Record]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Rows of a CSV or JSON Lines file, and where in the file they stand."""
+"""Rows of a CSV or JSON Lines file, and where in the file they stand; those of Parquet are read elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
@@ -17,12 +17,17 @@ from toolkit.files import File
 LONGEST_ROW = 1_000_000  # bytes
 
 
+Kind: TypeAlias = Literal["csv", "jsonl", "parquet"]
+
+_KINDS: dict[str, Kind] = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+
+
 class Format(BaseModel):
     """How the file is written; ``columns`` and ``delimiter`` are those of a CSV file."""
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["csv", "jsonl"]
+    kind: Kind
     columns: list[str] = []
     delimiter: str = ","
 
@@ -36,18 +41,16 @@ class Record:
     error: str | None = None
 
 
-def format_of(file: File) -> Literal["csv", "jsonl"]:
+def kind_of(file: File) -> Kind:
     """How ``file`` is written, by its name.
 
     Raises:
-        InvalidInput: neither CSV nor JSON Lines.
+        InvalidInput: none of the kinds that can be read.
     """
     suffix = file.filename.rpartition(".")[2].lower()
-    if suffix == "csv":
-        return "csv"
-    if suffix in {"jsonl", "ndjson"}:
-        return "jsonl"
-    raise InvalidInput(f"{file.filename!r} ends with {suffix!r}; expected .csv, .jsonl or .ndjson")
+    if suffix not in _KINDS:
+        raise InvalidInput(f"{file.filename!r} ends with {suffix!r}; expected .csv, .jsonl, .ndjson or .parquet")
+    return _KINDS[suffix]
 
 
 async def split(

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,12 @@ class Trial:
     contexts: Sequence[str]
     probes: Sequence[Probe] = ()
     with_trace: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """The graphs that it asks, by key."""
     key: str | None = None
     """Names the graph, so that the child compiles it once and is sent it once."""
+    seconds: float | None = None
+    """The longest that one evaluation may take; the sandbox's own limit unless given."""
 
 
 @dataclass
@@ -118,31 +122,36 @@ class Sandbox:
         return self._child
 
     def _converse(self, child: _Child, trial: Trial, tried: Trying) -> None:
-        end = time.monotonic() + self.trial_seconds
+        silence = trial.seconds or self.silence_seconds
+        # A trial is a person's, who waits; what production asks for may take its time for each context.
+        allowed = self.trial_seconds if trial.seconds is None else trial.seconds * (1 + len(trial.contexts))
+        end = time.monotonic() + allowed
+        is_known = child.knows(trial.key)
         request = {
             "key": trial.key,
-            "graph": None if child.knows(trial.key) else trial.graph,
+            "graph": None if is_known else trial.graph,
+            "parts": {} if is_known else dict(trial.parts),
             "contexts": list(trial.contexts),
             "probes": [[probe.kind, probe.text, list(probe.contexts)] for probe in trial.probes],
             "trace": trial.with_trace,
-            "seconds": self.silence_seconds,
+            "seconds": silence,
         }
         child.send(json.dumps(request).encode() + b"\n", deadline=end)
-        started = self._receive(child, end)
+        started = self._receive(child, end, silence)
         if "error" in started:
             tried.refused = read_failure(started["error"]).reason
             return
         child.learned(trial.key)
         for _ in trial.contexts:
-            answer = self._receive(child, end)
+            answer = self._receive(child, end, silence)
             tried.evaluations.append(
                 read_failure(answer["error"]) if "error" in answer else Evaluation(answer["result"], answer["trace"])
             )
         for _ in trial.probes:
-            tried.raises.append(bool(self._receive(child, end)["raises"]))
+            tried.raises.append(bool(self._receive(child, end, silence)["raises"]))
 
-    def _receive(self, child: _Child, end: float) -> dict[str, Any]:
-        line = child.receive(deadline=min(end, time.monotonic() + self.silence_seconds))
+    def _receive(self, child: _Child, end: float, silence: float) -> dict[str, Any]:
+        line = child.receive(deadline=min(end, time.monotonic() + silence))
         try:
             answer: dict[str, Any] = json.loads(line)
         except RecursionError:

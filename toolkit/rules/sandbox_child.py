@@ -14,6 +14,7 @@ from typing import Any
 
 SPARE_MEMORY = 512 * 1024 * 1024  # bytes above what the warm process uses
 KEPT_GRAPHS = 50  # as the parent counts
+DEEPEST_SUB_DECISIONS = 5  # as in a compiled graph
 SILENCE_FACTOR = 3  # the parent kills first; this ends the child when the parent is gone
 
 _kept: dict[str, Any] = {}  # engines by key, the oldest first
@@ -36,7 +37,7 @@ def _warm_up(zen: Any) -> None:
     table = {"hitPolicy": "first", "inputs": columns[0], "outputs": columns[1], "rules": rows}
     expressions = [{"id": "1", "key": "o", "value": "matches(text, '^[a-z]+$') or d().year() > 2000 or rand(9) > 5"}]
     for type_, content in (("decisionTableNode", table), ("expressionNode", {"expressions": expressions})):
-        _evaluate(zen, _load(zen, _chain(type_, content)), '{"text": "1"}', with_trace=True)
+        _evaluate(zen, _load(zen, _chain(type_, content), {}), '{"text": "1"}', with_trace=True)
     with contextlib.suppress(RuntimeError):
         zen.evaluate_unary_expression("> 5", '{"$": 6}')
         zen.evaluate_expression("a > 5", '{"a": 6}')
@@ -97,9 +98,9 @@ def _engine(zen: Any, trial: dict[str, Any]) -> Any:
     """The engine with the graph of the trial: kept from before where the parent sends a key alone."""
     key = trial["key"]
     if key is None:
-        return _load(zen, trial["graph"])
+        return _load(zen, trial["graph"], trial["parts"])
     if trial["graph"] is not None:
-        _kept[key] = _load(zen, trial["graph"])
+        _kept[key] = _load(zen, trial["graph"], trial["parts"])
         if len(_kept) > KEPT_GRAPHS:
             del _kept[next(iter(_kept))]
     return _kept[key]
@@ -114,14 +115,14 @@ def _watch(seconds: float) -> None:
     setitimer(ITIMER_REAL, seconds * SILENCE_FACTOR)
 
 
-def _load(zen: Any, graph: str) -> Any:
-    content = zen.ZenDecisionContent(graph)
-    return zen.ZenEngine({"loader": lambda _key: content})
+def _load(zen: Any, graph: str, parts: dict[str, str]) -> Any:
+    contents = {key: zen.ZenDecisionContent(text) for key, text in {**parts, "graph": graph}.items()}
+    return zen.ZenEngine({"loader": contents.__getitem__})
 
 
 def _evaluate(zen: Any, engine: Any, context: str, *, with_trace: bool) -> dict[str, Any]:
     try:
-        response = engine.evaluate("graph", context, {"trace": with_trace})
+        response = engine.evaluate("graph", context, {"trace": with_trace, "max_depth": DEEPEST_SUB_DECISIONS + 1})
     except BaseException as error:
         if _is_panic(error):
             return {"error": "the engine failed within itself"}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.rules.issues import Report
+
+if TYPE_CHECKING:
+    from toolkit.rules.definitions import Rule
+    from toolkit.rules.tables import PointerRow, VersionRow
 
 
 class RuleSummary(BaseModel):
@@ -74,3 +78,50 @@ class BatchItem(BaseModel):
 
     output: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+
+
+def summary_of(rule: Rule[Any, Any], pointer: PointerRow | None) -> RuleSummary:
+    """What is told of ``rule``; ``pointer`` says what decides for it, if it ever had a version."""
+    number = pointer.active_version if pointer else None
+    is_changed = pointer is not None and pointer.activation_id is not None
+    return RuleSummary(
+        name=rule.name,
+        description=rule.description,
+        source="python" if number is None else "override",
+        active_version=number,
+        on_no_match=rule.on_no_match,
+        on_error=rule.on_error,
+        pin=rule.pin,
+        changed_by=pointer.changed_by if pointer and is_changed else None,
+        changed_at=pointer.changed_at if pointer and is_changed else None,
+        next_version=pointer.next_version if pointer else None,
+        next_at=pointer.next_at if pointer else None,
+        input_schema=rule.input_schema(),
+        output_schema=rule.output_schema(),
+    )
+
+
+def version_of(
+    row: VersionRow,
+    rule: Rule[Any, Any],
+    *,
+    active_version: int | None,
+    created: bool = False,
+    with_graph: bool = False,
+    is_trusted: bool | None = None,
+) -> RuleVersion:
+    """What is told of a stored version of ``rule``."""
+    return RuleVersion(
+        rule=row.rule,
+        number=row.number,
+        sha256=row.sha256,
+        note=row.note,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        active=active_version == row.number,
+        fits=row.contract_sha256 == rule.contract.sha256,
+        report=Report.model_validate_json(row.report),
+        created=created,
+        trusted=is_trusted,
+        graph=row.graph if with_graph else None,
+    )

@@ -31,7 +31,15 @@ def dry_run(
         message = "no sample input could be made for the model; give it `examples` so that uploads can be tried"
         findings.warning("no_samples", message, path="")
     placed = list(_probes(graph, contract, [json.loads(context) for context in contexts]))[:MOST_PROBES]
-    tried = sandbox.run(Trial(compiled.graph, contexts, [probe for *_, probe in placed], with_trace=compiled.is_traced))
+    tried = sandbox.run(
+        Trial(
+            compiled.graph,
+            contexts,
+            [probe for *_, probe in placed],
+            with_trace=compiled.is_traced,
+            parts=compiled.texts,
+        )
+    )
     if tried.refused is not None:
         findings.error("engine_refused", f"the engine does not take the graph: {tried.refused}", path="")
     if tried.cut_off is not None:

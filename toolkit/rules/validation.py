@@ -7,19 +7,17 @@ never matches, and the next row wins. So every expression is compiled here, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from toolkit.rules.compilation import MARK
+from toolkit.rules.compilation import DEEPEST_SUB_DECISIONS, MARK, Asked
 from toolkit.rules.contract import Contract
-from toolkit.rules.expressions import Expression, read_expression, read_literal, read_tests
+from toolkit.rules.expressions import Expression, read_expression, read_tests
 from toolkit.rules.fields import Scope, scopes_of, value_type
-from toolkit.rules.graphs import Assignment, DecisionTable, Graph, Node, Switch
+from toolkit.rules.graphs import Assignment, DecisionTable, Graph, Node, SubDecision, Switch
 from toolkit.rules.issues import Findings
+from toolkit.rules.outputs import check_output, filled_fields
 
 LONGEST_EXPRESSION = 2_000
 DEEPEST_BRACKETS = 40
@@ -38,19 +36,45 @@ class Compilers:
     test: Compile
 
 
-def validate(graph: Graph, contract: Contract[Any, Any], compilers: Compilers, findings: Findings) -> None:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a graph may reach besides itself: JavaScript, if at all, and the sub-decisions by the keys that it uses.
+
+    A key that leads nowhere has the reason instead.
+    """
+
+    allows_functions: bool = False
+    asked: Mapping[str, Asked | str] = field(default_factory=dict)
+
+    @property
+    def found(self) -> dict[str, Asked]:
+        return {key: one for key, one in self.asked.items() if not isinstance(one, str)}
+
+
+def validate(
+    graph: Graph,
+    contract: Contract[Any, Any],
+    compilers: Compilers,
+    findings: Findings,
+    around: Surroundings | None = None,
+) -> None:
     """Add everything that is wrong with ``graph``, as an override for the rule of ``contract``."""
+    around = around or Surroundings()
     _check_names(graph, findings)
     _check_marks(graph, findings)
     _check_edges(graph, findings)
     _check_reach(graph, findings)
-    scopes = scopes_of(graph, contract)
+    _check_functions(graph, around, findings)
+    given_by = {key: one.contract.output_schema.get("properties", {}) for key, one in around.found.items()}
+    scopes = scopes_of(graph, contract, given_by)
     empty = Scope({}, {}, is_open=True)
     for node in graph.nodes:
         seen, _ = scopes.get(node.id, (empty, empty))
         checks = _NodeChecks(node, graph, seen, contract, compilers, findings)
         checks.run()
-    _check_output(graph, scopes, contract, findings)
+        if isinstance(node.content, SubDecision):
+            _check_sub_decision(node, node.content, seen, around, findings)
+    check_output(graph, scopes, contract, findings)
 
 
 # The shape of the whole. ------------------------------------------------------------------------------------------
@@ -74,9 +98,10 @@ def _check_names(graph: Graph, findings: Findings) -> None:
 
 def _check_marks(graph: Graph, findings: Findings) -> None:
     for node in graph.nodes:
-        for name, path in _filled(node):
-            if name.startswith((MARK, "$")):
-                findings.error("reserved_name", f"{name!r} is a name of the toolkit's own", path=path, node=node.name)
+        own = [(name, node.path) for name in (node.id, node.name) if name.startswith(MARK)]
+        filled = [(name, path) for name, path in filled_fields(node) if name.startswith((MARK, "$"))]
+        for name, path in (*own, *filled):
+            findings.error("reserved_name", f"{name!r} is a name of the toolkit's own", path=path, node=node.name)
 
 
 def _check_edges(graph: Graph, findings: Findings) -> None:
@@ -133,6 +158,42 @@ def _closure(start: Any, follow: Callable[[Node], Any]) -> set[str]:
     return found
 
 
+# What it reaches. -------------------------------------------------------------------------------------------------
+
+
+def _check_functions(graph: Graph, around: Surroundings, findings: Findings) -> None:
+    for node in graph.of_type("functionNode"):
+        path = f"{node.path}.content.source"
+        if not around.allows_functions:
+            message = "JavaScript is not allowed in an override; an operator may allow it: `rules.function_nodes: true`"
+            findings.error("node_not_allowed", message, path=f"{node.path}.type", node=node.name)
+        else:
+            message = "JavaScript knows binary fractions only: money that passes through it loses digits"
+            findings.warning("inexact_numbers", message, path=path, node=node.name)
+
+
+def _check_sub_decision(
+    node: Node, content: SubDecision, seen: Scope, around: Surroundings, findings: Findings
+) -> None:
+    asked = around.asked.get(content.key, "there is no such rule") if content.key else None
+    if asked is None:
+        return  # said where it was read
+    if isinstance(asked, str):
+        findings.error("unknown_rule", f"{content.key!r} cannot be asked: {asked}", path=content.path, node=node.name)
+        return
+    if asked.compiled.depth >= DEEPEST_SUB_DECISIONS:
+        message = f"sub-decisions ask each other deeper than {DEEPEST_SUB_DECISIONS}"
+        findings.error("too_deep", message, path=content.path, node=node.name)
+    if asked.compiled.has_functions and not around.allows_functions:
+        message = f"{content.key!r} has JavaScript in it, which is not allowed in an override"
+        findings.error("node_not_allowed", message, path=content.path, node=node.name)
+    if not (node.loops or node.input_field):
+        for name in asked.contract.input_schema.get("required", ()):
+            if seen.find((name,)) is None:
+                message = f"{content.key!r} needs the field {name!r}, which is not there"
+                findings.warning("missing_input", message, path=content.path, node=node.name)
+
+
 # Each node by itself. ---------------------------------------------------------------------------------------------
 
 
@@ -153,7 +214,7 @@ class _NodeChecks:
             for statement in content.statements:
                 if statement.condition.strip():
                     self.expression(statement.condition, statement.path, "the condition")
-        elif content is not None:
+        elif isinstance(content, tuple):
             self.assignments(content)
 
     def error(self, code: str, message: str, path: str) -> None:
@@ -238,114 +299,10 @@ class _NodeChecks:
         for name in dict.fromkeys(read.node_names):
             if name not in nodes:
                 self.error("unknown_node", f"{place} reads the node {name!r}, which does not exist", path)
-        for field in dict.fromkeys(read.fields):
-            if self.seen.find(field) is not None:
+        for wanted in dict.fromkeys(read.fields):
+            if self.seen.find(wanted) is not None:
                 continue
             known = ", ".join(sorted(self.seen.roots)) or "none"
-            message = f"{place} reads {'.'.join(field)!r}, which is not there; known here: {known}"
+            message = f"{place} reads {'.'.join(wanted)!r}, which is not there; known here: {known}"
             # A column that reads nothing never matches; elsewhere the tokens may mislead, so it is advice.
             (self.error if is_field else self.warning)("unknown_field", message, path)
-
-
-# What comes out. --------------------------------------------------------------------------------------------------
-
-
-def _check_output(
-    graph: Graph, scopes: dict[str, tuple[Scope, Scope]], contract: Contract[Any, Any], findings: Findings
-) -> None:
-    schema = contract.output_schema
-    required, known = schema.get("required", []), schema.get("properties", {})
-    ends = [parent for node in graph.of_type("outputNode") for parent in graph.parents(node) if parent.id in scopes]
-    given = [scopes[end.id][1] for end in ends]
-    produced = {name for scope in given for name in scope.roots}
-    if given and not any(scope.is_open for scope in given):
-        for name in required:
-            if name not in produced:
-                message = f"nothing fills {name!r}, which the output needs"
-                findings.error("missing_output", message, path="nodes", node=None)
-    for end in ends:
-        if isinstance(end.content, DecisionTable) and end.is_plain:
-            _check_output_cells(end, end.content, scopes[end.id][0], contract, findings, required=set(required))
-    is_strict = contract.output_type.model_config.get("extra") == "forbid"
-    for end in ends:
-        # An expression node may keep intermediate values; a column that fills no field is a slip.
-        report = findings.error if is_strict else findings.warning
-        for name, path in _filled(end) if is_strict or isinstance(end.content, DecisionTable) else ():
-            if name not in known and not schema.get("additionalProperties"):
-                message = f"{name!r} is no field of {contract.output_type.__qualname__}; it has {', '.join(known)}"
-                report("unknown_output", message, path=path, node=end.name)
-    for name in required:
-        if _may_be_null(known.get(name, {})):
-            message = f"{name!r} may be null and has no default: the engine leaves nulls out, which is then an error"
-            findings.warning("null_is_dropped", message, path="nodes", node=None)
-
-
-def _filled(node: Node) -> Iterator[tuple[str, str]]:
-    if not node.is_plain:
-        return
-    if isinstance(node.content, DecisionTable) and node.content.hit_policy == "first":
-        for index, column in enumerate(node.content.outputs):
-            yield (column.field or "").split(".")[0], f"{node.path}.content.outputs.{index}.field"
-    elif isinstance(node.content, tuple):
-        for one in node.content:
-            yield one.key.split(".")[0], one.path
-
-
-def _check_output_cells(
-    node: Node,
-    table: DecisionTable,
-    seen: Scope,
-    contract: Contract[Any, Any],
-    findings: Findings,
-    *,
-    required: set[str],
-) -> None:
-    fits = _Fits(contract)
-    for column in table.outputs:
-        field = column.field or ""
-        is_needed = field in required and not (node.passes_through and field in seen.roots)
-        for number, row in enumerate(table.rows, start=1):
-            path = f"{row.path}.{column.id}"
-            text = row.cells.get(column.id)
-            if text is None or read_literal(text) == (None,):
-                if is_needed:
-                    message = f"row {number} leaves {field!r} empty, which the output needs"
-                    findings.error("empty_output", message, path=path, node=node.name)
-            elif table.hit_policy == "first" and (why := fits.misfit(field, text)):
-                message = f"row {number}, column {column.name!r}: {text} does not fit {field!r}: {why}"
-                findings.error("output_cannot_fit", message, path=path, node=node.name)
-
-
-class _Fits:
-    """Whether literals fit the fields of the output model; each distinct one is tried once."""
-
-    def __init__(self, contract: Contract[Any, Any]) -> None:
-        self._adapters = {
-            str(info.validation_alias or info.alias or name): TypeAdapter(info.rebuild_annotation())
-            for name, info in contract.output_type.model_fields.items()
-        }
-        self._known: dict[tuple[str, str], str | None] = {}
-
-    def misfit(self, field: str, text: str) -> str | None:
-        if field not in self._adapters:
-            return None
-        if (field, text) not in self._known:
-            self._known[field, text] = self._try(field, text)
-        return self._known[field, text]
-
-    def _try(self, field: str, text: str) -> str | None:
-        literal = read_literal(text)
-        if literal is None or literal[0] is None:
-            return None
-        value = literal[0]
-        if isinstance(value, Decimal):
-            value = int(value) if value == value.to_integral_value() else float(value)  # type: ignore[assignment]
-        try:
-            self._adapters[field].validate_python(value)
-        except ValidationError as error:
-            return str(error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"])
-        return None
-
-
-def _may_be_null(schema: dict[str, Any]) -> bool:
-    return schema.get("type") == "null" or any(_may_be_null(part) for part in schema.get("anyOf", ()))

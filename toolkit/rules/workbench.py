@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from toolkit.clock import Clock
 from toolkit.errors import InvalidInput, NotFound, SerializationError
 from toolkit.rules.analysis import Analysis, analyse
@@ -16,10 +18,12 @@ from toolkit.rules.compilation import Compiled
 from toolkit.rules.coverage import Coverage, cover
 from toolkit.rules.definitions import Rule
 from toolkit.rules.differences import Change, compare
-from toolkit.rules.explanations import Explanation, Traced, explain_function, graph_of, tell, trace
+from toolkit.rules.documents import graph_of
+from toolkit.rules.explanations import Explanation, Traced, explain_function, redacted, tell, trace
 from toolkit.rules.journal import DecisionRecord, Journal, Recorded
 from toolkit.rules.sandbox import Sandbox
-from toolkit.rules.uploads import check_statically
+from toolkit.rules.spreadsheets import SpreadsheetFormat, read_spreadsheet, write_spreadsheet
+from toolkit.rules.uploads import check_statically, refused
 from toolkit.serialization import codec_for
 
 if TYPE_CHECKING:
@@ -54,13 +58,17 @@ class Workbench:
         return await self.journal.list_decisions(name, version=version, after=after, limit=limit)
 
     async def explain(self, decision: str, *, item: int | None = None) -> Explanation:
-        """Why a recorded decision came out as it did; of a batch, its ``item``, counted from 0.
+        """Why a recorded decision came out as it did; of a batch, its ``item``, counted from 0. Secrets are hidden.
 
         Raises:
             NotFound: no such decision or item.
             InvalidInput: it is a batch, and ``item`` does not say which of its inputs.
         """
         recorded = await self.journal.find(decision)
+        told = await self._explain(recorded, item)
+        return redacted(self.rules.find(told.rule).contract, told, given=told.input)
+
+    async def _explain(self, recorded: Recorded, item: int | None) -> Explanation:
         record, rule = recorded.record, self.rules.find(recorded.record.rule)
         at = _item_of(recorded, item)
         given, (output, error) = recorded.inputs()[at], recorded.outcomes()[at]
@@ -73,7 +81,7 @@ class Workbench:
             error=error,
             rows=list(record.rows) if record.inputs is None else [],
             text="",
-            decision=decision,
+            decision=record.id,
         )
         if record.version is None:
             return told.model_copy(update={"text": _told_by_function(rule, record)})
@@ -109,7 +117,7 @@ class Workbench:
         await self.rules.override(name, number)  # refuses a version that was made for other models
         row = await self.versions.get(name, number)
         traced = await self._trace(row, rule, rule.contract.encode(parsed))
-        return _explained(name, parsed.model_dump(mode="json", by_alias=True), traced, version=number)
+        return _explained(rule, parsed, traced, version=number)
 
     async def simulate(self, name: str, graph: bytes, input_json: str | bytes) -> Explanation:
         """Try a graph that nobody has uploaded yet on one input, with everything its nodes do.
@@ -117,19 +125,24 @@ class Workbench:
         Raises:
             NotFound: no such rule.
             InvalidInput: the input does not fit.
-            RuleGraphInvalid: the graph fails a static check.
+            RuleGraphInvalid: the graph fails a static check, or ends its sandbox with this input.
             ConfigurationError: zen-engine is missing here.
         """
         rule = self.rules.find(name)
         parsed = codec_for(rule.input_type).parse_json(input_json)
         context = rule.contract.encode(parsed)
+        around = await self.rules.surroundings_of(graph)
 
         def run() -> Traced:
-            _, read, compiled, _ = check_statically(rule, graph)
-            return trace(read, compiled, rule.contract, context, sandbox=self.sandbox)
+            _, read, compiled, findings = check_statically(rule, graph, around)
+            traced = trace(read, compiled, rule.contract, context, sandbox=self.sandbox)
+            if traced.cut_off is not None:
+                findings.error("not_containable", f"the simulation was ended: {traced.cut_off}", path="")
+                raise refused(rule, findings)
+            return traced
 
         traced = await asyncio.to_thread(run)
-        return _explained(name, parsed.model_dump(mode="json", by_alias=True), traced, version=None)
+        return _explained(rule, parsed, traced, version=None)
 
     async def _trace(self, row: VersionRow, rule: Rule[Any, Any], context: str) -> Traced:
         def run() -> Traced:
@@ -202,8 +215,10 @@ class Workbench:
             for case, content in cases.items()
         ]
 
+        around = await self.rules.surroundings_of(graph)
+
         def run() -> CaseReport:
-            _, _, compiled, _ = check_statically(rule, graph)
+            _, _, compiled, _ = check_statically(rule, graph, around)
             return run_by_version(rule, compiled, given, version=None, sandbox=self.sandbox)
 
         return await asyncio.to_thread(run)
@@ -218,6 +233,49 @@ class Workbench:
         compiled = Compiled.model_validate_json((await self.versions.get(name, version)).compiled)
         decided = await self.journal.list_decisions(name, version=version, limit=limit)
         return cover(compiled, (one.rows for one in decided))
+
+    # Spreadsheets -------------------------------------------------------------------------------------------------
+
+    async def export_tables(
+        self, name: str, format: SpreadsheetFormat, *, version: int | None = None, table: str | None = None
+    ) -> bytes:
+        """The decision tables of a version as a file: of ``version``, else of what is active, newest or to start from.
+
+        Raises:
+            NotFound: no such rule, version or table.
+            InvalidInput: a CSV file has one table, and it is not clear which.
+        """
+        document = await self._document(name, version)
+        return await asyncio.to_thread(write_spreadsheet, document, format, table=table)
+
+    async def graph_with_tables(
+        self,
+        name: str,
+        content: bytes,
+        format: SpreadsheetFormat,
+        *,
+        version: int | None = None,
+        table: str | None = None,
+    ) -> bytes:
+        """The graph of a version, chosen as for :meth:`export_tables`, with the tables of a file in place of its own.
+
+        Raises:
+            NotFound: no such rule, version or table.
+            InvalidInput: the file is not as it must be.
+        """
+        document = await self._document(name, version)
+        changed = await asyncio.to_thread(read_spreadsheet, content, format, document, table=table)
+        return json.dumps(changed, ensure_ascii=False).encode()
+
+    async def _document(self, name: str, version: int | None) -> dict[str, Any]:
+        starter = self.rules.starter_graph(name)
+        number = version or self.rules.active_version(name)
+        if number is None and (listed := await self.versions.list_versions(name)):
+            number = listed[0].number
+        if number is None:
+            return starter
+        document: dict[str, Any] = json.loads((await self.versions.get(name, number)).graph.removeprefix("\ufeff"))
+        return document
 
     # Before it decides --------------------------------------------------------------------------------------------
 
@@ -240,8 +298,10 @@ class Workbench:
         """
         rule, before = self.rules.find(name), await self.versions.get(name, against)
 
+        around = await self.rules.surroundings_of(graph)
+
         def run() -> list[Change]:
-            _, read, _, _ = check_statically(rule, graph)
+            _, read, _, _ = check_statically(rule, graph, around)
             return compare(graph_of(before.graph), read)
 
         return await asyncio.to_thread(run)
@@ -274,18 +334,19 @@ class Workbench:
         )
 
 
-def _explained(name: str, input: Any, traced: Traced, *, version: int | None) -> Explanation:
-    return Explanation(
-        rule=name,
+def _explained(rule: Rule[Any, Any], input: BaseModel, traced: Traced, *, version: int | None) -> Explanation:
+    told = Explanation(
+        rule=rule.name,
         source="override",
         version=version,
-        input=input,
+        input=input.model_dump(mode="json", by_alias=True),
         output=traced.output,
         error=traced.error,
         rows=traced.rows,
         nodes=traced.nodes,
         text=tell(traced, version=version),
     )
+    return redacted(rule.contract, told, given=json.loads(rule.contract.encode(input)))
 
 
 def _item_of(recorded: Recorded, item: int | None) -> int:
