@@ -69,14 +69,15 @@ async def test_a_task_goes_from_hand_to_hand(staffed: Caller) -> None:
     assert stale.status_code == 409
     assert done.json()["completed_by"] == "hedy"
     assert [(each["action"], each["actor"]) for each in history] == [
+        ("opened", "ada"),
         ("assigned", "ada"),
         ("claimed", "grace"),
         ("delegated", "grace"),
         ("commented", "hedy"),
         ("completed", "hedy"),
     ]
-    assert history[0]["note"] == "she knows"
-    assert verified == {"task_id": task["id"], "is_unchanged": True, "changed": [], "answers": 1}
+    assert history[1]["note"] == "she knows"
+    assert verified == {"task_id": task["id"], "is_unchanged": True, "changed": [], "answers": 1, "files": []}
 
 
 async def test_files_are_added_to_a_task(call: Caller) -> None:
@@ -114,6 +115,24 @@ async def test_many_are_answered_at_once_each_with_its_own_result(call: Caller) 
     assert (await ended(call, good["run_id"]))["result"] == "ada: True 7"
 
 
+async def test_an_administrator_who_answers_for_others_says_why(staffed: Caller, installation: Installation) -> None:
+    installation.services.tasks.managers_explain = True
+    one, other = await opened(staffed), await opened(staffed)
+    answer = {"output": {"approved": True}}
+
+    without = await staffed("POST", f"{TASKS}/{one['id']}/complete", json=answer)
+    bulk = await staffed("POST", f"{TASKS}/bulk/complete", json={"items": [{"id": other["id"], **answer}]})
+    done = await staffed("POST", f"{TASKS}/{one['id']}/complete", json=answer | {"reason": "month end"})
+    item = {"id": other["id"], **answer, "reason": "month end"}
+    bulk_done = await staffed("POST", f"{TASKS}/bulk/complete", json={"items": [item]})
+    last = (await staffed("GET", f"{TASKS}/{one['id']}/history")).json()["items"][-1]
+
+    assert (without.status_code, bulk.json()["items"][0]["status"]) == (403, 403)
+    assert "with a reason; give one" in without.json()["detail"]
+    assert (done.status_code, bulk_done.json()["items"][0]["status"]) == (200, 200)
+    assert (last["note"], last["details"]["capacity"]) == ("month end", "manager")
+
+
 async def test_bulk_passes_by_no_permission(staffed: Caller) -> None:
     people: dict[str, dict[str, str]] = staffed.people  # type: ignore[attr-defined]
     task = await opened(staffed)
@@ -140,14 +159,14 @@ async def test_many_are_assigned_at_once(call: Caller) -> None:
 async def test_changes_are_streamed_from_where_one_was(call: Caller) -> None:
     task = await opened(call)
     await call("POST", f"{TASKS}/{task['id']}/claim")
-    first = (await call("GET", f"{TASKS}/{task['id']}/history")).json()["items"][0]
+    first = (await call("GET", f"{TASKS}/{task['id']}/history")).json()["items"][-1]
     await call("POST", f"{TASKS}/{task['id']}/unclaim", json={"reason": "busy"})
 
     everything = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": "0"})
     rest = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": first["id"]})
 
     assert everything.headers["content-type"].startswith("text/event-stream")
-    assert everything.text.count("event: task.") == 2
+    assert everything.text.count("event: task.") == 3
     data = [line.removeprefix("data: ") for line in rest.text.splitlines() if line.startswith("data: ")]
     assert [(json.loads(line)["action"], json.loads(line)["note"]) for line in data] == [("unclaimed", "busy")]
 

@@ -29,9 +29,14 @@ class Desk:
     async def __call__(self, who: str, method: str, path: str, json: Any = None) -> Any:
         return await self._http.request(method, f"/toolkit/v1{path}", json=json, headers={"x-toolkit-user": who})
 
-    async def hand_in(self, amount: str) -> str:
+    async def upload(self, filename: str, content: bytes) -> dict[str, Any]:
+        headers = {"content-type": "text/plain", "x-toolkit-user": "eve"}
+        response = await self._http.post(f"/toolkit/v1/files?filename={filename}", content=content, headers=headers)
+        return dict(response.json()["items"][0])
+
+    async def hand_in(self, amount: str, *, receipt: dict[str, Any] | None = None) -> str:
         expense = {"purpose": "Trade fair", "paid_on": "2027-06-01", "amount": amount}
-        body = {"input": {"expense": expense, "manager": "mona"}}
+        body = {"input": {"expense": expense, "manager": "mona", **({"receipt": receipt} if receipt else {})}}
         return str((await self("eve", "POST", "/workflows/approve_expense/runs", body)).json()["id"])
 
     async def task_of(self, who: str, name: str) -> str:
@@ -89,6 +94,51 @@ async def test_above_it_finance_decides_too_and_nobody_twice(desk: Desk) -> None
     assert (await desk.outcome(run_id))["decided_by"] == ["max", "fred"]
 
 
+def stored(folder: Path, content: bytes) -> Path:
+    """Where the bytes of an upload lie."""
+    (found,) = (path for path in folder.rglob("*") if path.is_file() and path.read_bytes() == content)
+    return found
+
+
+async def test_what_was_approved_is_compared_down_to_the_bytes_of_the_receipt(desk: Desk, tmp_path: Path) -> None:
+    receipt = await desk.upload("receipt.txt", b"Trade fair, 80.00 EUR")
+    run_id = await desk.hand_in("80.00", receipt=receipt)
+    task_id = await desk.task_of("mona", "ask_manager")
+    await desk("mona", "POST", f"/human-tasks/{task_id}/complete", YES)
+    await desk.outcome(run_id)
+
+    before = (await desk("mona", "GET", f"/human-tasks/{task_id}/verification")).json()
+    kept = stored(tmp_path, b"Trade fair, 80.00 EUR")
+    kept.chmod(0o600)
+    kept.write_bytes(b"Trade fair, 99.00 EUR")
+    after = (await desk("mona", "GET", f"/human-tasks/{task_id}/verification")).json()
+    kept.unlink()
+    gone = (await desk("mona", "GET", f"/human-tasks/{task_id}/verification")).json()
+
+    assert (before["is_unchanged"], before["changed"]) == (True, [])
+    assert [(file["filename"], file["is_unchanged"]) for file in before["files"]] == [("receipt.txt", True)]
+    assert (after["is_unchanged"], after["changed"]) == (False, ["files"])
+    assert "expected " + receipt["sha256"] in after["files"][0]["problem"]
+    assert (gone["changed"], gone["files"][0]["is_unchanged"]) == (["files"], False)
+
+
+async def test_the_managers_substitute_decides_while_she_is_away(desk: Desk) -> None:
+    today = app.services.database.clock.now().date()
+    absent = {"user": "mona", "substitute": "max", "first_day": f"{today}", "last_day": f"{today + timedelta(days=1)}"}
+    await desk("mona", "POST", "/substitutions", absent)
+    run_id = await desk.hand_in("80.00")
+
+    task_id = await desk.task_of("max", "ask_manager")
+    done = await desk("max", "POST", f"/human-tasks/{task_id}/complete", YES)
+    history = (await desk("max", "GET", f"/human-tasks/{task_id}/history")).json()["items"]
+
+    assert done.status_code == 200
+    assert history[-1]["details"] == {"in_stead_of": "mona"}
+    assert (await desk.outcome(run_id))["decided_by"] == ["max"]
+    known = (await desk("eve", "GET", "/substitutions?user=mona")).json()["items"]
+    assert {(one["first_day"], one["last_day"]) for one in known} >= {("2027-08-02", "2027-08-13")}  # of the YAML
+
+
 async def test_a_silent_manager_is_passed_by(desk: Desk) -> None:
     run_id = await desk.hand_in("80.00")
     task_id = await desk.task_of("mona", "ask_manager")
@@ -103,5 +153,5 @@ async def test_a_silent_manager_is_passed_by(desk: Desk) -> None:
     await desk("fay", "POST", f"/human-tasks/{task_id}/complete", YES)
     history = (await desk("fay", "GET", f"/human-tasks/{task_id}/history")).json()["items"]
 
-    assert [change["action"] for change in history] == ["reminded", "escalated", "completed"]
+    assert [change["action"] for change in history] == ["opened", "reminded", "escalated", "completed"]
     assert (await desk.outcome(run_id))["decided_by"] == ["fay"]

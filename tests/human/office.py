@@ -228,12 +228,13 @@ class Office:
         self.humans: dict[str, Human[Any, Any]] = {
             human.name: human for human in (review, review_soon, review_or_reject, *MORE.values())
         }
+        self.workflows: Sequence[Workflow[..., Any]] = WORKFLOWS
         self._url = url
 
     async def open(self) -> None:
         self.database = Database(self._url, clock=self.clock)
         await self.database.open()
-        self.engine = Engine(self.database, workflows=WORKFLOWS)
+        self.engine = Engine(self.database, workflows=self.workflows)
         self.engine.closers["human"] = close_tasks
         self.tasks = TaskService(database=self.database, humans=self.humans, engine=self.engine)
         self.watch = TaskWatch(self.tasks, self.database, poll_seconds=0.05)
@@ -244,6 +245,13 @@ class Office:
         await self.watch.close()
         await self.engine.close()
         await self.database.close()
+
+    async def deploy(self, *workflows: Workflow[..., Any], humans: Sequence[Human[Any, Any]] = ()) -> None:
+        """Open again with these workflows and tasks in place of those of their names."""
+        replaced = {workflow.name for workflow in workflows}
+        self.workflows = [*(one for one in self.workflows if one.name not in replaced), *workflows]
+        self.humans |= {human.name: human for human in humans}
+        await self.restart()
 
     async def restart(self, *, later_by: timedelta = timedelta(0)) -> None:
         """Close everything, let time pass, and open it again in what might be another process."""

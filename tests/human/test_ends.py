@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.human.office import Invoice, Office, approve, ask_for_an_hour, go_on_after_an_hour, take_first
-from toolkit.access import Principal, acting_as, list_audit
-from toolkit.errors import Conflict, RunFailed
+from tests.human.office import Invoice, Office, approve, ask_for_an_hour, go_on_after_an_hour, person, take_first
+from toolkit.access import Permission, acting_as, list_audit
+from toolkit.errors import Conflict, PermissionDenied, RunFailed
 from toolkit.human import TaskState
 
 
@@ -78,7 +78,9 @@ async def test_a_cancelled_task_is_a_typed_error_in_its_run(office: Office) -> N
     run = await office.engine.start(approve, Invoice(number="R-1", total=Decimal(1)))
     task_id = await office.open_task(run.id)
 
-    with acting_as(Principal(id="grace", kind="person")):
+    with acting_as(person("mallory")), pytest.raises(PermissionDenied, match="tasks:cancel"):
+        await office.tasks.cancel(task_id)
+    with acting_as(person("grace", Permission.TASKS_CANCEL)):
         task = await office.tasks.cancel(task_id, reason="duplicate")
     audit = await list_audit(office.database, object_id=task_id)
 
@@ -98,6 +100,9 @@ async def test_the_tasks_of_a_cancelled_run_are_cancelled(office: Office) -> Non
     task = await office.ended_task(task_id)
 
     assert task.state is TaskState.CANCELLED
+    last = (await office.tasks.history(task_id))[-1]
+    assert (last.action, last.actor, last.at) == ("cancelled", "system", task.ended_at)
+    assert last.note == "its run was cancelled or no longer asks"
     with pytest.raises(Conflict, match="was cancelled with its run"):
         await office.tasks.complete(task_id, '{"approved": true}')
 

@@ -9,11 +9,16 @@ from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
+from pydantic_core import to_json
+from sqlmodel import col, update
 
-from toolkit.errors import InvalidInput
+from tests.human.office import Office
+from toolkit.errors import InvalidInput, RunFailed
 from toolkit.files import File
-from toolkit.human import Money, MultiLine, build_form
-from toolkit.human.forms import check_read_only
+from toolkit.human import Human, Money, MultiLine, build_form
+from toolkit.human.forms import check_read_only, with_confidence
+from toolkit.human.tables import TaskRow
+from toolkit.workflows import workflow
 
 
 class Account(StrEnum):
@@ -108,3 +113,49 @@ def test_what_is_fixed_cannot_be_changed() -> None:
         check_read_only(SCHEMA, {"number": "C-8"}, {"number": "C-7"})
 
     assert [error["loc"] for error in caught.value.errors] == ["number"]
+
+
+def test_a_suggestion_says_how_sure_it_is_field_by_field() -> None:
+    form = with_confidence(build_form(SCHEMA), {"total": 0.93, "number": 1})
+
+    assert {field.name: field.confidence for field in form.fields if field.confidence is not None} == {
+        "number": 1,
+        "total": 0.93,
+    }
+
+
+suggesting = Human("suggesting", title="Check what was read", output_type=Claim)
+
+
+@workflow()
+async def suggest(confidence: dict[str, float]) -> bool:
+    given = {"number": "C-7", "total": "12.50"}
+    return (await suggesting(suggested_data=given, confidence=confidence)).output.is_urgent
+
+
+async def test_the_confidence_of_a_suggestion_is_shown_and_on_record(office: Office) -> None:
+    await office.deploy(suggest, humans=[suggesting])
+    run = await office.engine.start(suggest, {"total": 0.93})
+    task_id = await office.open_task(run.id)
+    task = await office.tasks.get(task_id)
+    answer = {"number": "C-7", "account": "food", "total": "12.50", "on": "2027-06-01"}
+    pay = {"kind": "cash", "till": 1}
+
+    await office.tasks.complete(task_id, to_json(answer | {"pay": pay}), seen=task.seen)
+    before = await office.tasks.verify(task_id)
+    async with office.database.session() as session:
+        await session.exec(update(TaskRow).where(col(TaskRow.id) == task_id).values(confidence='{"total":1}'))
+
+    assert task.confidence == {"total": 0.93}
+    assert task.form is not None
+    assert {field.name: field.confidence for field in task.form.fields}["total"] == 0.93
+    assert before.is_unchanged
+    assert (await office.tasks.verify(task_id)).changed == ["suggested_data"]
+
+
+async def test_a_confidence_is_a_share(office: Office) -> None:
+    await office.deploy(suggest, humans=[suggesting])
+    run = await office.engine.start(suggest, {"total": 93})
+
+    with pytest.raises(RunFailed, match="expected 0 to 1"):
+        await run.result()

@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from tests.human.inbox_load import fill
 from tests.human.office import Office, person
 from toolkit.access import acting_as
 from toolkit.human import TaskState
 from toolkit.human.queries import Filter, inbox_query
 
-COUNT = 100_000
 FIRST = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-async def fill(office: Office) -> None:
-    """A hundred thousand open tasks: most for one big group, some for Ada."""
-    for first in range(1, COUNT, COUNT // 10):  # a transaction may not hold up others for long
-        await fill_some(office, first, first + COUNT // 10 - 1)
-    async with office.database.session() as session:
-        await (await session.connection()).execute(text("ANALYZE"))
-
-
-async def fill_some(office: Office, first: int, last: int) -> None:
-    """The tasks of these numbers, each due as many minutes after the year 2030 has begun."""
-    if office.database.dialect == "sqlite":
-        numbers = (
-            f"(WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c WHERE n < {last}) SELECT n FROM c)"
-        )
-        identity = "printf('%036d', n)"
-        due = "strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', '2030-01-01', '+' || n || ' minutes')"
-    else:
-        numbers = f"generate_series({first}, {last}) AS s(n)"
-        identity = "lpad(n::text, 36, '0')"
-        due = "timestamptz '2030-01-01T00:00:00Z' + n * interval '1 minute'"
-    actor = "CASE WHEN n % 1000 = 0 THEN 'user:ada' ELSE 'group:finance' END"
-    async with office.database.session() as session:
-        connection = await session.connection()
-        await connection.execute(
-            text(
-                "INSERT INTO toolkit_task (id, name, title, workflow, run_id, state, input, files, "
-                "output_schema_digest, candidates, prepared_by, four_eyes, priority, due_at, due_order, ladder, "
-                f"created_at, version) SELECT {identity}, 'claimable', 'T', 'w', 'r', 'open', 'null', '[]', 'd', '[]', "
-                f"'[]', 0, 0, {due}, {due}, '[]', {due}, 1 FROM {numbers}"
-            )
-        )
-        await connection.execute(
-            text(
-                "INSERT INTO toolkit_task_inbox (task_id, actor, due_order) "
-                f"SELECT {identity}, {actor}, {due} FROM {numbers}"
-            )
-        )
-
-
-@pytest.mark.timeout(300)
-async def test_the_first_page_of_a_hundred_thousand_takes_no_search(office: Office) -> None:
-    await office.staff()
-    await fill(office)
-
-    with acting_as(person("bob")):
-        await office.tasks.list(mine=True, limit=50)
-        took = []
-        for _ in range(40):
-            began = time.perf_counter()
-            page = await office.tasks.list(mine=True, limit=50)
-            took.append(time.perf_counter() - began)
-        second = await office.tasks.list(mine=True, limit=50, after=page[-1].id)
-    with acting_as(person("ada")):
-        hers = await office.tasks.list(mine=True, limit=50, state=TaskState.OPEN)
-
-    assert [int(task.id) for task in page] == list(range(1, 51))
-    assert [int(task.id) for task in second] == list(range(51, 101))
-    assert [int(task.id) for task in hers[:2]] == [1000, 2000]
-    assert min(took) < 0.05, took  # the least of many: other work on this machine is not ours
 
 
 @pytest.mark.parametrize("is_later", [False, True])
@@ -97,16 +35,28 @@ async def test_a_page_of_an_inbox_reads_an_index_in_order(office: Office, is_lat
     assert not [word for word in ("TEMP B-TREE", "Seq Scan", "Sort", "SCAN") if word in plan], plan
 
 
-@pytest.mark.timeout(300)
-async def test_completing_one_of_many_does_not_search(office: Office) -> None:
+async def test_the_pages_of_an_inbox_are_those_of_all_its_actors(office: Office) -> None:
     await office.staff()
-    await fill(office)
+    await fill(office, 3000)
+
+    with acting_as(person("bob")):
+        first = await office.tasks.list(mine=True, limit=50)
+        second = await office.tasks.list(mine=True, limit=50, after=first[-1].id)
+    with acting_as(person("ada")):
+        hers = await office.tasks.list(mine=True, limit=50, state=TaskState.OPEN)
+
+    assert [int(task.id) for task in [*first, *second]] == list(range(1, 101))
+    assert [int(task.id) for task in hers] == [1000, 2000, 3000]
+
+
+async def test_completing_a_task_reads_no_table_whole(office: Office) -> None:
+    await office.staff()
     task_id = await office.asked("mine")
     executed: list[tuple[str, Any]] = []
     engine = office.database.sessions.engine.sync_engine
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if "toolkit_task" in statement and not statement.startswith("INSERT"):
+        if "toolkit_" in statement and not statement.startswith("INSERT"):
             executed.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", note)
@@ -114,15 +64,18 @@ async def test_completing_one_of_many_does_not_search(office: Office) -> None:
         await office.tasks.complete(task_id, '{"approved": true}')
     event.remove(engine, "before_cursor_execute", note)
 
-    explain = "EXPLAIN QUERY PLAN " if office.database.dialect == "sqlite" else "EXPLAIN "
-    plans = []
+    is_sqlite = office.database.dialect == "sqlite"
+    plans = {}
     async with office.database.sessions.engine.connect() as connection:
+        if not is_sqlite:  # the planner reads a small table whole, unless that is made dear
+            await connection.exec_driver_sql("SET enable_seqscan = off")
         for statement, parameters in executed:
-            rows = await connection.exec_driver_sql(explain + statement, parameters)
-            plans.append("\n".join(str(row[-1]) for row in rows))
-    assert len(plans) >= 4
-    assert [plan for plan in plans if "SCAN toolkit_task" in plan or "Seq Scan on toolkit_task " in plan] == []
-    assert [plan for plan in plans if "Seq Scan on toolkit_task_inbox" in plan] == []
+            rows = await connection.exec_driver_sql(
+                ("EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN ") + statement, parameters
+            )
+            plans[statement] = "\n".join(str(row[-1]) for row in rows)
+    assert len(plans) >= 6
+    assert {one: plan for one, plan in plans.items() if "SCAN toolkit" in plan or "Seq Scan" in plan} == {}
 
 
 async def test_lists_are_narrowed_and_counted(office: Office) -> None:

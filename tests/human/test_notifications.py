@@ -22,6 +22,7 @@ from tests.human.office import Office, person
 from toolkit.access import acting_as
 from toolkit.errors import ConfigurationError
 from toolkit.human import Courier, DeliveryFailed, LinkService, SlackChannel, SmtpChannel, Template, WebhookChannel
+from toolkit.human.handovers import move
 from toolkit.human.tables import NotificationRow
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -257,7 +258,7 @@ async def test_nothing_is_told_of_a_change_that_was_rolled_back(office: Office) 
     with pytest.raises(RuntimeError):
         async with office.tasks.changing() as change:
             await change.take(task_id)
-            await office.tasks.move(change, "bob", action="assigned")
+            await move(change, "bob", action="assigned")
             raise RuntimeError
 
     async with office.database.session() as session:

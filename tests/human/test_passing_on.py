@@ -31,6 +31,7 @@ async def test_a_claimed_task_belongs_to_one(office: Office) -> None:
     assert (claimed.state, claimed.assigned_to) == (TaskState.CLAIMED, "bob")
     assert done.completed_by == "bob"
     assert [(c.action, c.actor) for c in await office.tasks.history(task_id)] == [
+        ("opened", "system"),
         ("claimed", "bob"),
         ("completed", "bob"),
     ]
@@ -55,7 +56,7 @@ async def test_a_task_given_back_is_everybodys_again(office: Office) -> None:
     assert [task.id for task in found] == [task_id]
     assert done.completed_by == "ada"
     assert await office.tasks.list(candidate="user:ada") == []
-    released = (await office.tasks.history(task_id))[1]
+    released = (await office.tasks.history(task_id))[2]
     assert (released.action, released.note, released.details) == ("unclaimed", "on leave", {"from": "bob"})
 
 
@@ -74,7 +75,7 @@ async def test_only_who_manages_tasks_assigns_them(office: Office) -> None:
 
     assert (to_bob.assigned_to, to_finance.assigned_to) == ("bob", None)
     assert to_finance.candidates == ["group:finance"]
-    first = (await office.tasks.history(task_id))[0]
+    first = (await office.tasks.history(task_id))[1]
     assert (first.note, first.details) == ("Ada is away", {"from": "ada", "to": "user:bob"})
 
 
@@ -118,6 +119,24 @@ async def test_a_substitute_acts_on_the_days_of_absence_only(office: Office) -> 
     assert now.last_day > date(2000, 1, 1)
 
 
+async def test_the_substitutions_of_a_configuration_come_and_go_with_it(office: Office) -> None:
+    directory, today = office.tasks.directory, office.clock.now().date()
+    away = {"user": "ada", "substitute": "bob", "first_day": today, "last_day": today + timedelta(days=9)}
+    await directory.add_substitution("cleo", "dora", first_day=today, last_day=today)
+    task_id = await office.asked("mine")
+
+    await directory.load({}, {}, [away])
+    await directory.load({}, {}, [away])  # another process, or another start
+    with acting_as(person("bob")):
+        mine = await office.tasks.list(mine=True)
+    await directory.load({}, {}, [])
+    with acting_as(person("bob")), pytest.raises(PermissionDenied):
+        await office.tasks.complete(task_id, YES)
+
+    assert [task.id for task in mine] == [task_id]
+    assert [(one.user, one.substitute) for one in await directory.list_substitutions()] == [("cleo", "dora")]
+
+
 async def test_a_stale_form_hears_of_the_reassignment(office: Office) -> None:
     task_id = await office.asked("mine")
     seen = await office.tasks.get(task_id)
@@ -150,6 +169,7 @@ async def test_a_task_sent_back_stays_open_and_waits_for_rework(office: Office) 
     assert (back.state, back.sent_back_to) == (TaskState.OPEN, "eve")
     assert (returned.sent_back_to, returned.suggested_data) == (None, {"amount": "7"})
     assert [c.action for c in await office.tasks.history(task_id)] == [
+        "opened",
         "sent_back",
         "commented",
         "returned",

@@ -80,6 +80,21 @@ async def test_one_of_each_group_must_accept(office: Office) -> None:
     assert await run.result() == "completed by bob True [cleo,bob]"
 
 
+async def test_a_substitute_speaks_for_the_group_of_the_absent(office: Office) -> None:
+    """For one of the groups all the same: who stands in does not count twice."""
+    await office.staff()
+    today = office.clock.now().date()
+    await office.tasks.directory.add_substitution("dora", "bob", first_day=today, last_day=today)
+    run = await office.engine.start(ask_by_name, "legal_and_finance", [])
+    task_id = await office.open_task(run.id)
+
+    assert await vote(office, "bob", task_id) is TaskState.OPEN  # of finance, and for Dora of legal
+    await office.tasks.directory.put_group("finance", members=["bob", "eve"])
+    assert await vote(office, "eve", task_id) is TaskState.COMPLETED
+
+    assert await run.result() == "completed by eve True [bob,eve]"
+
+
 async def test_one_group_can_stop_it(office: Office) -> None:
     await office.staff()
     run = await office.engine.start(ask_by_name, "legal_and_finance", [])

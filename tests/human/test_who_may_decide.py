@@ -9,7 +9,7 @@ import pytest
 from tests.human.office import Office, ask_in_a_child, person
 from toolkit.access import ANONYMOUS, Permission, Principal, acting_as
 from toolkit.errors import PermissionDenied
-from toolkit.human import Group
+from toolkit.human import Group, TaskService
 from toolkit.human.decisions import Act, Capacity, Standing, decide
 
 YES = '{"approved": true}'
@@ -41,6 +41,9 @@ FOR_EVE = Capacity(substitutes_for={"eve": frozenset({"finance"})})
         (ROOT, Capacity(), Standing(assigned_to="root", candidates=[], excluded={"root"}), False),
         (ADA, FOR_EVE, Standing(assigned_to="eve", candidates=[], excluded={"eve"}), False),
         (ADA, FOR_EVE, Standing(assigned_to=None, candidates=["group:finance"], excluded={"eve"}), False),
+        # A vote is for those who were asked, and the right to manage tasks is none.
+        (ROOT, Capacity(), Standing(assigned_to=None, candidates=["user:ada"], has_quorum=True), False),
+        (ROOT, Capacity(), Standing(assigned_to=None, candidates=[], has_quorum=True), True),
         # A quorum is not one person's, whoever it is assigned to.
         (ADA, Capacity(), Standing(assigned_to="bob", candidates=["user:ada"], has_quorum=True), True),
     ],
@@ -49,7 +52,7 @@ def test_the_table_of_decisions(who: Principal, capacity: Capacity, task: Standi
     assert decide(who, Act.COMPLETE, task, capacity).allowed is is_allowed
 
 
-@pytest.mark.parametrize("act", [act for act in Act if act is not Act.ANNOTATE])
+@pytest.mark.parametrize("act", [act for act in Act if act not in {Act.ANNOTATE, Act.CANCEL}])
 def test_who_started_it_neither_decides_nor_chooses_who_does(act: Act) -> None:
     task = Standing(assigned_to="root", candidates=[], excluded={"root"})
 
@@ -131,3 +134,21 @@ async def test_a_group_means_its_members_of_now(office: Office) -> None:
         await office.tasks.complete(task_id, YES)
     with acting_as(person("dora")):
         await office.tasks.complete(task_id, YES)
+
+
+async def test_who_only_manages_tasks_says_why_where_access_is_controlled(office: Office) -> None:
+    tasks = TaskService(database=office.database, humans=office.humans, engine=office.engine, managers_explain=True)
+    task_id, own = await office.asked("mine"), await office.asked("mine")
+    manager = person("mia", Permission.TASKS_MANAGE)
+
+    for reason in (None, "  "):
+        with acting_as(manager), pytest.raises(PermissionDenied, match="with a reason"):
+            await tasks.complete(task_id, YES, reason=reason)
+    with acting_as(manager):
+        done = await tasks.complete(task_id, YES, reason="Ada is ill and the discount ends today")
+    with acting_as(person("ada", Permission.TASKS_MANAGE)):
+        await tasks.complete(own, YES)  # her own: no reason is wanted
+
+    last = (await tasks.history(task_id))[-1]
+    assert (done.completed_by, done.end_reason) == ("mia", "Ada is ill and the discount ends today")
+    assert (last.note, last.details) == (done.end_reason, {"capacity": "manager", "in_stead_of": "ada"})

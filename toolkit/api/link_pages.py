@@ -12,8 +12,7 @@ import jinja2
 from pydantic_core import to_json
 from starlette.responses import HTMLResponse
 
-from toolkit.api.form_data import name_of, prefix_of
-from toolkit.human import FormField, TaskDetail, TaskLink
+from toolkit.human import FormField, TaskDetail, TaskLink, name_of, prefix_of
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#f6f6f4;color:#1c1c1a}"

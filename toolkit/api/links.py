@@ -16,13 +16,12 @@ from starlette.responses import Response, StreamingResponse
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, Text, documented, read, read_json
 from toolkit.api.files import drain
-from toolkit.api.form_data import read_form
 from toolkit.api.link_pages import page
 from toolkit.api.security import requires
 from toolkit.api.services import Installation, Services
 from toolkit.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from toolkit.files import plan_download
-from toolkit.human import LinkService, NewLink, TaskDetail, TaskLink, TaskState
+from toolkit.human import LinkService, NewLink, TaskDetail, TaskLink, TaskState, read_form
 
 router = APIRouter(tags=["human tasks"])
 

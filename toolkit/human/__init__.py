@@ -14,6 +14,7 @@ from toolkit.human.quorums import Quorum
 from toolkit.human.states import TaskState
 
 if TYPE_CHECKING:
+    from toolkit.human import ask, show
     from toolkit.human.channels import (
         Channel,
         DeliveryFailed,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     )
     from toolkit.human.courier import Courier, Template
     from toolkit.human.directory import Directory, Substitution, User, UserGroup
-    from toolkit.human.evidence import Verification
+    from toolkit.human.evidence import FileCheck, Verification
+    from toolkit.human.form_data import name_of, prefix_of, read_form
     from toolkit.human.links import LinkService, NewLink, TaskLink
     from toolkit.human.service import TaskService
     from toolkit.human.tasks import Change, Counts, Quota, Task, TaskDetail
@@ -42,6 +44,7 @@ __all__ = [
     "Directory",
     "Duration",
     "Escalate",
+    "FileCheck",
     "Form",
     "FormField",
     "Group",
@@ -76,9 +79,14 @@ __all__ = [
     "Vote",
     "WebhookChannel",
     "WorkingTime",
+    "ask",
     "build_form",
     "channel_of",
     "close_tasks",
+    "name_of",
+    "prefix_of",
+    "read_form",
+    "show",
 ]
 
 # What an author's module needs loads no database library; the rest is loaded when it is asked for.
@@ -89,6 +97,7 @@ _LATER = {
     "Courier": "courier",
     "DeliveryFailed": "channels",
     "Directory": "directory",
+    "FileCheck": "evidence",
     "LinkService": "links",
     "Message": "channels",
     "NewLink": "links",
@@ -108,10 +117,15 @@ _LATER = {
     "WebhookChannel": "channels",
     "channel_of": "channels",
     "close_tasks": "waits",
+    "name_of": "form_data",
+    "prefix_of": "form_data",
+    "read_form": "form_data",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name in {"ask", "show"}:
+        return import_module(f"toolkit.human.{name}")
     if name in _LATER:
         return getattr(import_module(f"toolkit.human.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

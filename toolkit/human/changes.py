@@ -11,15 +11,13 @@ from sqlmodel import col, delete, select
 
 from toolkit.access import current_principal, record_audit
 from toolkit.errors import Conflict, NotFound, PermissionDenied
-from toolkit.human.decisions import Act, Standing, decide
+from toolkit.human.decisions import Act, Ruling, Standing, decide
 from toolkit.human.directory import capacity_of
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import ChangeRow, InboxRow, NotificationRow, TaskRow
 from toolkit.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from toolkit.clock import Clock
@@ -28,21 +26,14 @@ if TYPE_CHECKING:
 class TaskChange:
     """One change of one task, by the current principal, in one transaction.
 
-    ``starters`` finds who stands behind the task's run; ``is_told`` says whether the news goes out.
+    ``is_told`` says whether the news goes out.
     """
 
-    def __init__(
-        self,
-        session: AsyncSession,
-        *,
-        clock: Clock,
-        is_told: bool,
-        starters: Callable[[TaskRow], Awaitable[set[str]]],
-    ) -> None:
+    def __init__(self, session: AsyncSession, *, clock: Clock, is_told: bool) -> None:
         self.session = session
         self.now = clock.now()
         self.principal = current_principal()
-        self._clock, self._is_told, self._starters = clock, is_told, starters
+        self._clock, self._is_told = clock, is_told
         self.row: TaskRow
 
     async def take(self, task_id: str, *, is_ending: bool = False, version: int | None = None) -> TaskRow:
@@ -67,39 +58,44 @@ class TaskChange:
             )
         return self.row
 
-    async def allow(self, act: Act) -> None:
-        """Refuse what the current principal may not do.
+    async def allow(self, act: Act) -> Ruling:
+        """Why the current principal may do ``act``.
 
         Raises:
             PermissionDenied: with the reason.
         """
         capacity = await capacity_of(self.session, self.principal.id, today=self.now.date())
-        decision = decide(self.principal, act, await self.standing(), capacity)
-        if not decision.allowed:
-            raise PermissionDenied(f"task {self.row.id!r}: {decision.reason}", permission=f"task:{act}")
+        ruling = decide(self.principal, act, self.standing(), capacity)
+        if not ruling.allowed:
+            raise PermissionDenied(f"task {self.row.id!r}: {ruling.reason}", permission=f"task:{act}")
+        return ruling
 
-    async def standing(self) -> Standing:
+    def standing(self) -> Standing:
         """What the decision knows of the task."""
         return Standing(
             assigned_to=self.row.assigned_to,
             candidates=json.loads(self.row.candidates),
-            excluded=await self.excluded(),
+            excluded=self.excluded(),
             has_quorum=self.row.quorum is not None,
         )
 
-    async def excluded(self) -> set[str]:
-        """Who must not decide, because two different people must have seen it."""
+    def excluded(self) -> set[str]:
+        """Who must not decide, because two different people must have seen it.
+
+        A child run is started by whoever started its parent, so that asking in a child hides nobody.
+        """
         if not self.row.four_eyes:
             return set()
-        return {*json.loads(self.row.prepared_by), *await self._starters(self.row)}
+        starters = [self.row.created_by] if self.row.created_by else []
+        return {*json.loads(self.row.prepared_by), *starters}
 
-    async def refuse_excluded(self, person: str) -> None:
+    def refuse_excluded(self, person: str) -> None:
         """Refuse to put the task before somebody who must not decide it.
 
         Raises:
             PermissionDenied: ``person`` started or prepared it.
         """
-        if person in await self.excluded():
+        if person in self.excluded():
             raise PermissionDenied(
                 f"task {self.row.id!r} cannot go to {person!r}, who started or prepared it (four eyes)",
                 permission="task:complete",

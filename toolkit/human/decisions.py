@@ -21,6 +21,15 @@ class Act(StrEnum):
     """Comment, attach a file, save a draft: nothing is decided."""
     MANAGE = "manage"
     """Assign to anybody, edit the due date and the priority."""
+    CANCEL = "cancel"
+    """Withdraw the question: nothing is decided, and the run is told so."""
+
+
+@dataclass(frozen=True)
+class Ruling(Decision):
+    """A decision, and whether it rests on the right to manage tasks alone."""
+
+    is_administrative: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,39 +58,66 @@ class Capacity:
             found |= _actors(absent, groups)
         return found
 
+    def all_groups(self, *, without: Collection[str] = ()) -> set[str]:
+        """Every group that one may speak for, in person or for an absent member who is not in ``without``."""
+        others = [groups for absent, groups in self.substitutes_for.items() if absent not in without]
+        return set(self.groups).union(*others)
 
-def decide(principal: Principal, act: Act, task: Standing, capacity: Capacity) -> Decision:
+
+def decide(principal: Principal, act: Act, task: Standing, capacity: Capacity) -> Ruling:
     """Whether ``principal`` may do ``act``, and why. Denies whatever it does not know.
 
     Whoever is excluded by four eyes is denied everything that decides or chooses who decides, whatever else would
     allow it: administrators, members of groups and substitutes are no exception, and nobody gains by standing in for
-    somebody excluded.
+    somebody excluded. Where several are asked, the right to manage tasks is no vote.
     """
     if principal.kind == "anonymous":
         return _no("nobody is known to be asking; send a credential")
+    if act is Act.CANCEL:
+        return _by_permission(principal, Permission.TASKS_CANCEL, Permission.TASKS_MANAGE)
     if act is not Act.ANNOTATE and principal.id in task.excluded:
         return _no(f"{principal.display_name!r} started or prepared this and cannot decide on it (four eyes)")
-    if principal.permissions == "*" or Permission.TASKS_MANAGE in principal.permissions:
-        return Decision(allowed=True, reason=f"{principal.display_name!r} holds {Permission.TASKS_MANAGE}")
     if act is Act.MANAGE:
-        return _no(f"{principal.display_name!r} does not hold {Permission.TASKS_MANAGE}")
+        return _by_permission(principal, Permission.TASKS_MANAGE)
+    personal = _as_oneself(principal, act, task, capacity)
+    if personal.allowed or _is_for_those_asked(act, task):
+        return personal
+    administrative = _by_permission(principal, Permission.TASKS_MANAGE)
+    return administrative if administrative.allowed else personal
+
+
+def _as_oneself(principal: Principal, act: Act, task: Standing, capacity: Capacity) -> Ruling:
+    """What somebody may do as an assignee, a candidate, or the substitute of one."""
     allies = {absent: groups for absent, groups in capacity.substitutes_for.items() if absent not in task.excluded}
     actors = Capacity(groups=capacity.groups, substitutes_for=allies).actors(principal.id)
     if task.assigned_to is not None and not task.has_quorum:
         if f"user:{task.assigned_to}" in actors:
-            return Decision(allowed=True, reason=f"it is assigned to {task.assigned_to!r}")
+            return Ruling(allowed=True, reason=f"it is assigned to {task.assigned_to!r}")
         if act is not Act.ANNOTATE:
             return _no(f"it is assigned to {task.assigned_to!r}, not to {principal.display_name!r}")
     if actors & set(task.candidates) or f"user:{task.assigned_to}" in actors:
-        return Decision(allowed=True, reason=f"{principal.display_name!r} is a candidate")
+        return Ruling(allowed=True, reason=f"{principal.display_name!r} is a candidate")
     if not task.candidates and task.assigned_to is None:
         return _no(f"it is assigned to nobody and has no candidates, so only holders of {Permission.TASKS_MANAGE} may")
     return _no(f"{principal.display_name!r} is not a candidate for it")
+
+
+def _by_permission(principal: Principal, *permissions: Permission) -> Ruling:
+    for permission in permissions:
+        if principal.permissions == "*" or permission in principal.permissions:
+            reason = f"{principal.display_name!r} holds {permission}"
+            return Ruling(allowed=True, reason=reason, is_administrative=True)
+    return _no(f"{principal.display_name!r} does not hold {permissions[0]}")
+
+
+def _is_for_those_asked(act: Act, task: Standing) -> bool:
+    """Whether only those who were asked may ``act``: a vote is theirs, unless nobody was named."""
+    return act is Act.COMPLETE and task.has_quorum and (bool(task.candidates) or task.assigned_to is not None)
 
 
 def _actors(person: str, groups: Collection[str]) -> set[str]:
     return {f"user:{person}", *(f"group:{group}" for group in groups)}
 
 
-def _no(reason: str) -> Decision:
-    return Decision(allowed=False, reason=reason)
+def _no(reason: str) -> Ruling:
+    return Ruling(allowed=False, reason=reason)

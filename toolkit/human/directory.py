@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from toolkit.storage import Database
+
+
+_CONFIGURED = "configured-"
 
 
 class User(BaseModel):
@@ -191,14 +195,26 @@ class Directory:
             await session.delete(row)
             await record_audit(session, action="substitution.removed", object_kind="user", object_id=row.user_id)
 
-    async def load(self, users: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Mapping[str, Any]]) -> None:
+    async def load(
+        self,
+        users: Mapping[str, Mapping[str, Any]],
+        groups: Mapping[str, Mapping[str, Any]],
+        substitutions: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Take in the people and groups of a configuration; what REST added beside them stays.
 
-        Of a user: ``display_name``, ``email``, ``channels``; of a group: ``display_name``, ``members``.
+        Of a user: ``display_name``, ``email``, ``channels``; of a group: ``display_name``, ``members``; of a
+        substitution: ``user``, ``substitute``, ``first_day``, ``last_day``. A substitution that an earlier
+        configuration had and this one has not is over.
         """
-        if not users and not groups:
-            return
+        rows = [_configured(**substitution) for substitution in substitutions]
         async with self._database.session() as session:
+            earlier = col(SubstituteRow.id).startswith(_CONFIGURED) & col(SubstituteRow.id).not_in(
+                [row.id for row in rows]
+            )
+            await session.exec(delete(SubstituteRow).where(earlier))
+            for row in rows:
+                await session.merge(row)
             for user_id, user in users.items():
                 await self._keep_user(session, user_id, **user)
             for group_id, group in groups.items():
@@ -258,6 +274,18 @@ async def _pairs(session: AsyncSession, *, users: Sequence[str] | None = None) -
     if users is not None:
         query = query.where(col(MembershipRow.user_id).in_(users))
     return [(user, group) for user, group in (await session.exec(query)).all()]
+
+
+def _configured(*, user: str, substitute: str, first_day: date, last_day: date) -> SubstituteRow:
+    """A substitution of the configuration; its id says so, and is the same at every start."""
+    said = json.dumps([user, substitute, str(first_day), str(last_day)])
+    return SubstituteRow(
+        id=_CONFIGURED + hashlib.sha256(said.encode()).hexdigest()[:32],
+        user_id=user,
+        substitute_id=substitute,
+        first_day=first_day,
+        last_day=last_day,
+    )
 
 
 def _user(row: UserRow, groups: Sequence[str]) -> User:

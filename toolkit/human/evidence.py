@@ -8,8 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from toolkit.errors import FileQuarantined, InvalidInput, NotFound, StorageError
+from toolkit.files import File
+
 if TYPE_CHECKING:
+    from toolkit.files import FileStore
     from toolkit.human.tables import TaskRow
+
+
+class FileCheck(BaseModel):
+    """Whether a file that was shown still has the bytes that were shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    filename: str
+    is_unchanged: bool
+    problem: str = Field(default="", description="What was found instead.")
 
 
 class Verification(BaseModel):
@@ -21,6 +36,7 @@ class Verification(BaseModel):
     is_unchanged: bool
     changed: list[str] = Field(description="What differs, such as `input`, `files` or `output`.")
     answers: int = Field(description="How many answers were compared; a quorum has several.")
+    files: list[FileCheck] = Field(default=[], description="Each file that was shown, its bytes read again.")
 
 
 def shown(row: TaskRow, *, form_digest: str | None = None) -> dict[str, Any]:
@@ -28,7 +44,7 @@ def shown(row: TaskRow, *, form_digest: str | None = None) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "text": _sha256([row.title, row.description, row.message]),
         "input": _sha256(row.input),
-        "suggested_data": _sha256(row.suggested_data),
+        "suggested_data": _sha256([row.suggested_data, row.confidence]),
         "files": [file["sha256"] for file in json.loads(row.files)],
         "form": form_digest or row.output_schema_digest,
     }
@@ -56,6 +72,27 @@ def compare(evidence: str, row: TaskRow, output: str) -> set[str]:
         != kept["digest"]
         else set()
     )
+
+
+async def verify_files(row: TaskRow, store: FileStore) -> list[FileCheck]:
+    """Read the bytes of every file that ``row`` shows and compare their SHA-256 with that of the reference."""
+    return [await _verify_file(File.model_validate(each), store) for each in json.loads(row.files)]
+
+
+async def _verify_file(file: File, store: FileStore) -> FileCheck:
+    problem = ""
+    try:
+        digest = hashlib.sha256()
+        async with store.open(file.id) as chunks:
+            async for chunk in chunks:
+                digest.update(chunk)
+        if digest.hexdigest() != file.sha256:
+            problem = f"the bytes have the SHA-256 {digest.hexdigest()}, expected {file.sha256}"
+    except NotFound:
+        problem = "the file is gone"
+    except (FileQuarantined, InvalidInput, StorageError) as error:
+        problem = f"the file cannot be read: {error}"
+    return FileCheck(id=file.id, filename=file.filename, is_unchanged=not problem, problem=problem)
 
 
 def _sha256(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -54,6 +54,7 @@ class FormField(BaseModel):
     maximum: Any = None
     max_length: int | None = None
     pattern: str | None = None
+    confidence: float | None = Field(default=None, description="How sure the suggested value is, from 0 to 1.")
     fields: list[FormField] = Field(default=[], description="Of an object, in order.")
     item: FormField | None = Field(default=None, description="What each entry of a list is.")
     discriminator: str | None = Field(default=None, description="The field whose value chooses among the variants.")
@@ -86,6 +87,18 @@ def build_form(schema: dict[str, Any]) -> Form:
     if root.widget == "object":
         return Form(fields=root.fields, is_object=True)
     return Form(fields=[root], is_object=False)
+
+
+def with_confidence(form: Form, confidence: Mapping[str, float]) -> Form:
+    """``form`` with how sure the suggestion of each field is, where that is known by the field's path."""
+    if not confidence:
+        return form
+    return form.model_copy(update={"fields": [_with_confidence(field, confidence) for field in form.fields]})
+
+
+def _with_confidence(field: FormField, confidence: Mapping[str, float]) -> FormField:
+    inner = [_with_confidence(each, confidence) for each in field.fields]
+    return field.model_copy(update={"fields": inner, "confidence": confidence.get(field.path)})
 
 
 def check_read_only(schema: dict[str, Any], output: Any, suggested: Any) -> None:
@@ -226,7 +239,7 @@ class _Reader:
                 return "object"
             case "array":
                 items, _ = self._plain(schema.get("items", {}))
-                return "multi_select" if "enum" in items else "list"
+                return "multi_select" if "enum" in items or "const" in items else "list"
         return "json"
 
 

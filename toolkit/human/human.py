@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -126,6 +126,10 @@ class Human(Generic[In, Out]):
                 f"a human task has the name {name!r}; expected 1 to {_LONGEST_NAME} characters without '/' and without "
                 "white space, because it stands in paths"
             )
+        if name.startswith("ask.") and type(self) is Human:
+            raise DefinitionError(
+                f"a human task has the name {name!r}; names that begin with 'ask.' are those of `ask`"
+            )
         if not title.strip():
             raise DefinitionError(
                 f"human task {name!r} has no title; expected what the person is to do, in a few words"
@@ -157,6 +161,13 @@ class Human(Generic[In, Out]):
         """The JSON Schema that an answer must fit."""
         return self.output_codec.schema()
 
+    def check_answer(self, input: Any, output: Any) -> None:
+        """Refuse an answer that fits its type and not what was asked; both as parsed JSON. For special tasks to say.
+
+        Raises:
+            InvalidInput: with an entry for each field that is wrong.
+        """
+
     @cached_property
     def output_schema_digest(self) -> str:
         """SHA-256 of the output's schema, in hexadecimal: changes when the form does."""
@@ -173,10 +184,12 @@ class Human(Generic[In, Out]):
         candidates: Sequence[str | Group] | None = None,
         due_in: Duration | None = None,
         prepared_by: Sequence[str] = (),
+        confidence: Mapping[str, float] | None = None,
     ) -> TaskResult[Out]:
         """Open a task and wait until a person has answered it; days cost nothing.
 
-        ``suggested_data`` fills the form at first: an output, or any part of one. ``files`` are shown with the task.
+        ``suggested_data`` fills the form at first: an output, or any part of one; ``confidence`` says how sure it is,
+        from 0 to 1, by the path of a field such as ``invoice.total``. ``files`` are shown with the task.
         ``due_in`` says when the answer is wanted, where that is earlier than the time limit.
 
         Raises:
@@ -184,6 +197,7 @@ class Human(Generic[In, Out]):
             TaskCancelled: a person withdrew the task.
             WrongContext: called outside a run.
             SerializationError: ``input`` or ``suggested_data`` does not fit its type.
+            ValueError: a confidence is not between 0 and 1.
         """
         from toolkit.human import waits
 
@@ -192,6 +206,7 @@ class Human(Generic[In, Out]):
             input=self.input_codec.encode(input),  # type: ignore[arg-type]  # None is what no input is, if the type allows
             message=message,
             suggested_data=None if suggested_data is None else _as_json(self.name, suggested_data),
+            confidence=_confidence(self.name, confidence),
             files=_as_json(self.name, [_reference(file) for file in files]),
             assigned_to=assign_to or self.assign_to,
             candidates=self.candidates if candidates is None else tuple(candidates),
@@ -258,6 +273,7 @@ class Question:
     input: str
     message: str | None
     suggested_data: str | None
+    confidence: str | None
     files: str
     assigned_to: str | None
     candidates: tuple[str | Group, ...]
@@ -290,6 +306,13 @@ def _as_json(name: str, value: Any) -> str:
         return to_json(value).decode()
     except PydanticSerializationError as error:
         raise SerializationError(f"suggested data of human task {name!r} cannot be stored as JSON: {error}") from error
+
+
+def _confidence(name: str, given: Mapping[str, float] | None) -> str | None:
+    for path, value in (given or {}).items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"the confidence of {path!r} in human task {name!r} is {value!r}, expected 0 to 1")
+    return json.dumps(dict(given)) if given else None
 
 
 def _reference(file: File) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ConfigDict
 from sqlmodel import col, select, update
 
-from toolkit.access import Permission, Principal, acting_as, current_principal, record_audit
-from toolkit.errors import Conflict, InvalidInput, NotFound
+from toolkit.access import SYSTEM, Permission, Principal, acting_as, current_principal, record_audit
+from toolkit.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from toolkit.human.decisions import Act
 from toolkit.human.tables import LinkRow
 from toolkit.ids import new_id
@@ -20,6 +20,7 @@ from toolkit.ids import new_id
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
+    from toolkit.human.changes import TaskChange
     from toolkit.human.service import TaskService
     from toolkit.human.tasks import TaskDetail
     from toolkit.storage import Database
@@ -67,7 +68,8 @@ class LinkService:
         Raises:
             NotFound: no task has this id.
             Conflict: the task has ended.
-            PermissionDenied: the principal may not manage it, or ``person`` must not decide it.
+            PermissionDenied: the principal may not manage it, ``person`` must not decide it, or several people must
+                decide and the principal would hold the link of another.
             InvalidInput: the lifetime is out of range.
         """
         if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
@@ -77,7 +79,8 @@ class LinkService:
         async with self._tasks.changing() as change:
             await change.take(task_id)
             await change.allow(Act.MANAGE)
-            await change.refuse_excluded(person)
+            change.refuse_excluded(person)
+            _refuse_to_show(change, person)
             row = LinkRow(
                 id=new_id(),
                 token_hash=hash_token(token),
@@ -165,6 +168,17 @@ class LinkService:
         if row is None or row.revoked_at is not None or row.expires_at <= self._database.clock.now():
             raise NotFound("link", "of this address")
         return row
+
+
+def _refuse_to_show(change: TaskChange, person: str) -> None:
+    """Whoever makes a link sees it, and could use it: nobody holds two hands where two people must decide."""
+    row = change.row
+    if (row.four_eyes or row.quorum is not None) and change.principal is not SYSTEM and change.principal.id != person:
+        raise PermissionDenied(
+            f"task {row.id!r} is for more than one pair of eyes, so {change.principal.id!r} cannot be shown a link of "
+            f"{person!r}; with notifications.links each person is sent their own",
+            permission="task:link",
+        )
 
 
 def principal_of(person: str) -> Principal:

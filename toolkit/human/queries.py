@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,10 @@ from sqlalchemy import Select, func, select, tuple_, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
+from toolkit.errors import NotFound
 from toolkit.human.states import ANSWERABLE, TaskState
-from toolkit.human.tables import InboxRow, TaskRow
-from toolkit.human.tasks import Counts, Task
+from toolkit.human.tables import ChangeRow, InboxRow, TaskRow
+from toolkit.human.tasks import Change, Counts, Task
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +26,7 @@ _PAYLOADS = (
     TaskRow.description,
     TaskRow.input,
     TaskRow.suggested_data,
+    TaskRow.confidence,
     TaskRow.files,
     TaskRow.output,
     TaskRow.evidence,
@@ -122,6 +125,31 @@ async def _due_order(session: AsyncSession, task_id: str) -> datetime:
     query = sqlmodel.select(TaskRow.due_order).where(col(TaskRow.id) == task_id)
     found = (await session.exec(query)).one_or_none()
     return found if found is not None else NEVER
+
+
+async def read_task(session: AsyncSession, task_id: str) -> TaskRow:
+    """One task as it is on record.
+
+    Raises:
+        NotFound: no task has this id.
+    """
+    row = await session.get(TaskRow, task_id)
+    if row is None:
+        raise NotFound("task", task_id)
+    return row
+
+
+async def find_changes(
+    session: AsyncSession, *, task_id: str | None = None, after: str | None = None, limit: int | None = None
+) -> list[Change]:
+    """What happened, in order: to one task, or to any after the change of this id."""
+    query = sqlmodel.select(ChangeRow).order_by(col(ChangeRow.id)).limit(limit)
+    if task_id is not None:
+        query = query.where(col(ChangeRow.task_id) == task_id)
+    if after is not None:
+        query = query.where(col(ChangeRow.id) > after)
+    rows = (await session.exec(query)).all()
+    return [Change(**{**row.model_dump(), "details": json.loads(row.details)}) for row in rows]
 
 
 async def count_tasks(session: AsyncSession, *, actors: Sequence[str], now: datetime) -> Counts:

@@ -17,6 +17,7 @@ INSERT_TASKS = insert(
         "state": "text",
         "input": "text",
         "suggested_data": "text",
+        "confidence": "text",
         "files": "text",
         "output_schema_digest": "text",
         "assigned_to": "text",
@@ -49,6 +50,24 @@ INSERT_NOTIFICATIONS = insert(
         "due_at": "timestamptz",
         "created_at": "timestamptz",
     },
+)
+
+INSERT_CHANGES = insert(
+    "toolkit_task_change",
+    {"id": "text", "task_id": "text", "at": "timestamptz", "actor": "text", "action": "text"}
+    | {"note": "text", "details": "text"},
+)
+
+# Before the tasks themselves: what was answered in the meantime was not cancelled.
+NOTE_CLOSED = Statement(
+    "note closed tasks",
+    sqlite="INSERT INTO toolkit_task_change (id, task_id, at, actor, action, note, details) "
+    "SELECT ?1, id, ?3, 'system', 'cancelled', ?4, '{}' FROM toolkit_task "
+    "WHERE id = ?2 AND state IN ('open', 'claimed')",
+    postgresql="INSERT INTO toolkit_task_change (id, task_id, at, actor, action, note, details) "
+    "SELECT v.id, t.id, v.at, 'system', 'cancelled', v.note, '{}' "
+    "FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS v(id, task_id, at, note) "
+    "JOIN toolkit_task AS t ON t.id = v.task_id AND t.state IN ('open', 'claimed')",
 )
 
 # A task that was answered in the meantime keeps its answer.

@@ -48,6 +48,8 @@ class TaskRow(Table, table=True):
     state: str = Field(sa_type=Text)
     input: str = Field(sa_type=Text)
     suggested_data: str | None = Field(default=None, sa_type=Text)
+    confidence: str | None = Field(default=None, sa_type=Text)
+    """How sure the suggestion is, by field: a JSON object of numbers from 0 to 1."""
     files: str = Field(sa_type=Text)
     output: str | None = Field(default=None, sa_type=Text)
     output_schema_digest: str = Field(sa_type=Text)

@@ -69,6 +69,9 @@ class TaskDetail(Task):
     description: str | None
     input: Any = Field(description="What the person is to look at.")
     suggested_data: Any = Field(description="Values to fill the form with at first.")
+    confidence: dict[str, float] = Field(
+        default={}, description="How sure the suggestion is, from 0 to 1, by the path of a field."
+    )
     files: list[File]
     output: Any = Field(description="The answer, once there is one.")
     output_schema: dict[str, Any] | None = Field(

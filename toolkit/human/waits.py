@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from toolkit.access import SYSTEM
 from toolkit.errors import WrongContext
 from toolkit.human.answers import Answer
 from toolkit.human.calendars import moment_after
 from toolkit.human.human import Question, Reply
 from toolkit.human.ladders import Rung, actor_of, build_ladder, encode_ladder
-from toolkit.human.statements import CLEAR_INBOX, CLOSE_TASKS, INSERT_INBOX, INSERT_NOTIFICATIONS, INSERT_TASKS
+from toolkit.human.statements import (
+    CLEAR_INBOX,
+    CLOSE_TASKS,
+    INSERT_CHANGES,
+    INSERT_INBOX,
+    INSERT_NOTIFICATIONS,
+    INSERT_TASKS,
+    NOTE_CLOSED,
+)
 from toolkit.human.states import TaskState
+from toolkit.ids import new_id
 from toolkit.workflows import AttachedRows, current_engine, current_run, next_wait_id, wait_for
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 KIND = "human"
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 """When a task without a due date is due, to whoever sorts."""
+_CLOSED = "its run was cancelled or no longer asks"
 
 
 async def ask(question: Question) -> Reply:
@@ -81,6 +92,7 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
         TaskState.OPEN.value,
         question.input,
         question.suggested_data,
+        question.confidence,
         question.files,
         human.output_schema_digest,
         assigned_to,
@@ -97,7 +109,8 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
         run.started_by,
         1,
     )
-    attached = [AttachedRows(INSERT_TASKS, [task])]
+    opened = (new_id(), task_id, asked_at, run.started_by or SYSTEM.id, "opened", None, "{}")
+    attached = [AttachedRows(INSERT_TASKS, [task]), AttachedRows(INSERT_CHANGES, [opened])]
     # A quorum asks all its candidates, whoever else it is assigned to.
     first = [f"user:{assigned_to}"] if assigned_to else []
     actors = first + candidates if human.quorum else first or candidates
@@ -150,4 +163,9 @@ def close_tasks(ended: Sequence[tuple[str, str, datetime]]) -> Sequence[Attached
     if not ended:
         return []
     tasks = [(task_id, TaskState.CANCELLED.value, moment) for task_id, _, moment in ended]
-    return [AttachedRows(CLOSE_TASKS, tasks), AttachedRows(CLEAR_INBOX, [(task_id,) for task_id, _, _ in ended])]
+    changes = [(new_id(), task_id, moment, _CLOSED) for task_id, _, moment in ended]
+    return [
+        AttachedRows(NOTE_CLOSED, changes),
+        AttachedRows(CLOSE_TASKS, tasks),
+        AttachedRows(CLEAR_INBOX, [(task_id,) for task_id, _, _ in ended]),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,6 +12,8 @@ from sqlmodel import col, select
 
 from toolkit.access import SYSTEM, acting_as
 from toolkit.errors import Conflict, PermissionDenied, SessionError, StorageError
+from toolkit.human.endings import settle
+from toolkit.human.handovers import move
 from toolkit.human.ladders import Group, Rung, decode_ladder, encode_ladder
 from toolkit.human.tables import TaskRow
 
@@ -28,8 +30,8 @@ _PAGE = 100
 class TaskWatch:
     """Looks every ``poll_seconds`` for rungs whose moment has come, however long ago that was.
 
-    What is due for one task happens in one transaction and in the order of its moments: after a year without any
-    process the reminder is on record before the escalation, and that before the end.
+    What is due for one task happens in the order of its moments: after a year without any process the reminder is on
+    record before the escalation, and that before the end.
     """
 
     def __init__(self, tasks: TaskService, database: Database, *, poll_seconds: float = 1.0) -> None:
@@ -78,38 +80,48 @@ class TaskWatch:
             return list((await session.exec(query)).all())
 
     async def _climb(self, task_id: str) -> int:
+        """Take the rungs that are due; the end has a transaction of its own.
+
+        What ends a task meets the engine at the wait before it touches the task, so it cannot follow an escalation
+        that has touched it.
+        """
         try:
-            async with self._tasks.changing() as change:
-                row = await change.take(task_id, is_ending=await self._is_ending(task_id))
-                rungs = decode_ladder(row.ladder)
-                due = [rung for rung in rungs if rung.at <= change.now]
-                for rung in due:
-                    await self._take(change, rung)
-                left = rungs[len(due) :]
-                row.ladder = encode_ladder(left)
-                row.next_at = left[0].at if left and row.ended_at is None else None
+            climbed = await self._climb_open(task_id)
+            return climbed + await self._end(task_id)
         except Conflict:  # answered, cancelled or ended with its run in this very moment
             return 0
-        if change.row.ended_at is not None:
-            self._tasks.announce(change)
+
+    async def _climb_open(self, task_id: str) -> int:
+        async with self._tasks.changing(task_id) as change:
+            rungs = decode_ladder(change.row.ladder)
+            due = list(takewhile(lambda rung: rung.at <= change.now and rung.do != "expire", rungs))
+            for rung in due:
+                await self._take(change, rung)
+            self._keep(change, rungs[len(due) :])
         return len(due)
 
-    async def _is_ending(self, task_id: str) -> bool:
-        async with self._database.session() as session:
-            row = await session.get(TaskRow, task_id)
-        now: datetime = self._database.clock.now()
-        return row is not None and any(rung.do == "expire" and rung.at <= now for rung in decode_ladder(row.ladder))
+    async def _end(self, task_id: str) -> int:
+        async with self._tasks.changing() as change:
+            row = await change.take(task_id, is_ending=True)
+            rungs = decode_ladder(row.ladder)
+            if not rungs or rungs[0].do != "expire" or rungs[0].at > change.now:
+                return 0
+            await settle(change, "expired")
+            self._keep(change, rungs[1:])
+        self._tasks.announce(change)
+        return 1
+
+    def _keep(self, change: TaskChange, left: list[Rung]) -> None:
+        change.row.ladder = encode_ladder(left)
+        change.row.next_at = left[0].at if left and change.row.ended_at is None else None
 
     async def _take(self, change: TaskChange, rung: Rung) -> None:
         late = {"due_at": rung.at.isoformat()}
-        match rung.do:
-            case "remind":
-                await change.record("reminded", details=late, is_news=True, raises_version=False)
-            case "escalate":
-                kind, _, who = rung.to.partition(":")
-                try:
-                    await self._tasks.move(change, Group(who) if kind == "group" else who, action="escalated")
-                except PermissionDenied as error:  # four eyes: it stays where it is, and says so
-                    await change.record("escalation_refused", note=str(error), details={"to": rung.to})
-            case "expire":
-                await self._tasks.expire(change)
+        if rung.do == "remind":
+            await change.record("reminded", details=late, is_news=True, raises_version=False)
+            return
+        kind, _, who = rung.to.partition(":")
+        try:
+            await move(change, Group(who) if kind == "group" else who, action="escalated")
+        except PermissionDenied as error:  # four eyes: it stays where it is, and says so
+            await change.record("escalation_refused", note=str(error), details={"to": rung.to})

@@ -1,4 +1,4 @@
-"""Forms as a browser sends them, read back into the JSON that a task's answer is."""
+"""Forms as a browser or a terminal fills them in, text by text, read back into the JSON that a task's answer is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from toolkit.files import File
-from toolkit.human import Form, FormField
+from toolkit.human.forms import Form, FormField
 
 _MISSING = object()
 _A_LINE_EACH = {"text", "decimal", "money", "number", "date"}
