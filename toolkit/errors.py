@@ -156,10 +156,11 @@ class TurnsExceeded(BudgetExceeded):
 
 
 class RunBudgetExceeded(BudgetExceeded):
-    """All agents of a run together reached a limit; ``agent`` is the one that was about to use more."""
+    """All agents of a run together reached a limit; ``agent`` is the one that was about to use more, ``at`` its path."""
 
-    def __init__(self, agent: str, *, limit: str, allowed: object, used: object) -> None:
+    def __init__(self, agent: str, *, limit: str, allowed: object, used: object, at: str = "") -> None:
         super().__init__(agent, limit=limit, allowed=allowed, used=used)
+        self.at = at
         message = (
             f"the agents of this run have used {used} of {allowed} ({limit}) together, and agent {agent!r} was stopped "
             f"before it used more; raise run_limits(Limits({limit}=...)) or give them less to do"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.api.installation import Caller
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.api.installation import Caller, Installation
+from toolkit.errors import StorageError
+from toolkit.files import File, FileLimits, FileStore
 
 PDF = b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
 FILES = "/toolkit/v1/files"
@@ -117,3 +124,131 @@ async def test_files_are_listed_page_by_page(call: Caller) -> None:
 
     assert [file["id"] for file in first["items"] + second["items"]] == ids[::-1]
     assert second["next"] is None
+
+
+TEXTS = [("files", ("first.txt", b"hello", "text/plain")), ("files", ("second.txt", b"a virus", "text/plain"))]
+
+
+@pytest.fixture
+def store(installation: Installation) -> FileStore:
+    return installation.services.files
+
+
+async def find_virus(file: File, chunks: AsyncIterator[bytes]) -> str | None:
+    return "EICAR" if b"virus" in b"".join([chunk async for chunk in chunks]) else None
+
+
+async def test_of_a_form_with_a_file_that_is_refused_nothing_is_kept(call: Caller, store: FileStore) -> None:
+    too_large = [TEXTS[0], ("files", ("large.bin", b"\x00" * 2_000_001, "application/octet-stream"))]
+
+    refused = await call("POST", FILES, files=too_large)
+
+    assert refused.status_code == 413
+    assert "'large.bin'" in refused.json()["detail"]
+    assert await store.list_files() == []
+    assert await _objects(store) == []
+
+
+async def test_a_file_of_a_type_that_is_not_taken_is_refused_by_its_name(call: Caller, store: FileStore) -> None:
+    store.limits = FileLimits(content_types=["image/*", "text/plain"])
+    page = ("files", ("harmless.txt", b"<html><script>alert(1)</script>", "text/plain"))
+
+    refused = await call("POST", FILES, files=[TEXTS[0], page])
+    taken = await call("POST", FILES, files=TEXTS)
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [
+        {"loc": "harmless.txt", "msg": "found text/html, expected image/*, text/plain", "type": "content_type"}
+    ]
+    assert taken.status_code == 201
+    assert len(await store.list_files()) == len(await _objects(store)) == 2
+
+
+async def test_more_files_than_are_taken_at_once_are_refused(call: Caller, store: FileStore) -> None:
+    store.limits = FileLimits(max_files=2)
+
+    refused = await call("POST", FILES, files=[*TEXTS, TEXTS[0]])
+
+    assert refused.status_code == 413
+    assert "more than 2 files" in refused.json()["detail"]
+    assert await store.list_files() == []
+    assert (await call("POST", FILES, files=TEXTS)).status_code == 201
+
+
+async def test_a_file_that_the_storage_does_not_take_is_named_and_nothing_is_kept(
+    call: Caller, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, place = store.storages.get().write, store.storages.get()
+
+    async def fail_at_the_second(key: str, blocks: Any) -> None:
+        monkeypatch.setattr(place, "write", refuse)
+        await write(key, blocks)
+
+    async def refuse(key: str, blocks: Any) -> None:
+        raise StorageError("the disk /mnt/secret is full")
+
+    monkeypatch.setattr(place, "write", fail_at_the_second)
+    refused = await call("POST", FILES, files=TEXTS)
+
+    assert refused.status_code == 503
+    assert refused.json()["details"] == {"filename": "second.txt"}
+    assert "secret" not in refused.text
+    assert await store.list_files() == []
+    assert await _objects(store) == []
+
+
+async def test_a_form_that_is_cut_off_leaves_nothing(call: Caller, store: FileStore) -> None:
+    body = b'--x\r\ncontent-disposition: form-data; name="f"; filename="a"\r\n\r\n' + b"x" * 100_000
+
+    refused = await call("POST", FILES, content=body, headers={"content-type": "multipart/form-data; boundary=x"})
+
+    assert refused.status_code == 400
+    assert await store.list_files() == []
+    assert await _objects(store) == []
+
+
+async def test_a_file_in_quarantine_is_given_out_when_somebody_releases_it(call: Caller, store: FileStore) -> None:
+    store.scan = find_virus
+    refused = await call("POST", FILES, files=TEXTS)
+    (kept,) = (await call("GET", f"{FILES}?state=quarantined")).json()["items"]
+    content = f"{FILES}/{kept['id']}/content"
+
+    assert refused.status_code == 409
+    assert (kept["filename"], kept["quarantine_reason"]) == ("second.txt", "EICAR")
+    assert [file.filename for file in await store.list_files()] == ["second.txt"]  # the other one went with its form
+    assert (await call("GET", content)).status_code == 409
+
+    assert (await call("POST", f"{FILES}/{kept['id']}/release", json={})).status_code == 422
+    released = await call("POST", f"{FILES}/{kept['id']}/release", json={"reason": "a false alarm"})
+    assert (released.status_code, released.json()["state"]) == (200, "stored")
+    assert (await call("GET", content)).content == b"a virus"
+    unknown = "01900000-0000-7000-8000-00000000dead"
+    assert (await call("POST", f"{FILES}/{unknown}/release", json={"reason": "x"})).status_code == 404
+
+
+async def test_a_storage_that_signs_is_where_a_download_is_sent(
+    call: Caller, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await upload(call, b"<html>", "page.html")
+    asked: dict[str, Any] = {}
+
+    async def sign(key: str, **how: Any) -> str:
+        asked.update(how)
+        return "https://bucket.example.com/object?signature=s"
+
+    monkeypatch.setattr(store.storages.get(), "sign", sign)
+    response = await call("GET", f"{FILES}/{file['id']}/content?disposition=inline")
+
+    assert response.status_code == 307
+    assert response.headers["location"] == "https://bucket.example.com/object?signature=s"
+    assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "no-referrer")
+    assert asked["disposition"].startswith("attachment;")
+    assert asked["seconds"] == 300
+
+
+async def _objects(store: FileStore) -> list[str]:
+    found, folders = list[str](), [""]
+    while folders:
+        for item in await store.storages.get().list_folder(folders.pop()):
+            (folders if item.is_folder else found).append(item.key)
+    return found

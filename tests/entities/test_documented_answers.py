@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,25 +39,32 @@ def _send(client: TestClient, case: Any) -> Any:
     )
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def _ask(client: TestClient, operation: Any, seen: set[int], data: st.DataObject) -> None:
-    case = data.draw(operation.as_strategy())
-    response = _send(client, case)
-    seen.add(response.status_code)
-    case.validate_response(response, checks=CHECKS)
+def _ask(client: TestClient, operation: Any, *, examples: int) -> set[int]:
+    """Generated requests to one operation; the statuses of the answers, each of which is documented."""
+    seen: set[int] = set()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy())
+        response = _send(client, case)
+        seen.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    ask()
+    return seen
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_generated_requests_meet_no_fault_and_no_undocumented_answer(database_url: str, tmp_path: Path) -> None:
-    app = make_shop().configure(Settings.of({"database": {"url": database_url}}, folder=tmp_path))
+def ask_everything(database_url: str, folder: Path, *, examples: int) -> tuple[int, set[int]]:
+    """How many operations files and entities have, and what was answered."""
+    app = make_shop().configure(Settings.of({"database": {"url": database_url}}, folder=folder))
     with TestClient(app, base_url="http://localhost") as client:
         document = client.get("/openapi.json").json()
         document["paths"] = {
@@ -65,10 +74,18 @@ def test_generated_requests_meet_no_fault_and_no_undocumented_answer(database_ur
         }
         results: Any = schemathesis.openapi.from_dict(document).get_all_operations()
         operations = [result.ok() for result in results]
+        seen = set[int]().union(*[_ask(client, operation, examples=examples) for operation in operations])
+    return len(operations), seen
 
-        seen: set[int] = set()
-        for operation in operations:
-            _ask(client, operation, seen)
 
-    assert len(operations) >= 20
+@pytest.mark.filterwarnings("ignore")
+def test_generated_requests_meet_no_fault_and_no_undocumented_answer(database_url: str, tmp_path: Path) -> None:
+    count, seen = ask_everything(database_url, tmp_path, examples=12)
+
+    assert count >= 20
     assert {200, 201, 404, 422} <= seen
+
+
+if __name__ == "__main__":  # python -m tests.entities.test_documented_answers 300
+    with tempfile.TemporaryDirectory() as place:
+        print(ask_everything(f"sqlite:///{place}/toolkit.db", Path(place), examples=int(sys.argv[1])))

@@ -13,7 +13,16 @@ import pytest
 from toolkit.access import Principal, acting_as, list_audit
 from toolkit.clock import SystemClock
 from toolkit.errors import FileInUse, NotFound, StorageError
-from toolkit.files import File, FileStorages, FileStore, FileSweeper, RetentionRule
+from toolkit.files import (
+    File,
+    FileStorages,
+    FileStore,
+    FileSweeper,
+    RetentionRule,
+    expire_files,
+    migrate_files,
+    verify_files,
+)
 from toolkit.storage import Database
 
 
@@ -109,9 +118,9 @@ async def test_what_something_alive_refers_to_outlives_its_rule(
     store.references = references
     clock.ahead = timedelta(days=100)
 
-    assert await store.expire(RULES) == 0
+    assert await expire_files(store, RULES) == 0
     needed.clear()
-    assert await store.expire(RULES) == 1
+    assert await expire_files(store, RULES) == 1
 
 
 async def test_of_many_sweepers_one_does_a_chore_once_an_interval(
@@ -139,8 +148,8 @@ async def test_files_move_between_storages_and_are_read_all_the_while(database: 
     store = FileStore(database, storages)
     files = [await store.upload(b"x" * n, filename=f"{n}.txt") for n in range(3)]
 
-    assert await store.migrate(source="default", target="new") == 3
-    assert await store.migrate(source="default", target="new") == 0
+    assert await migrate_files(store, source="default", target="new") == 3
+    assert await migrate_files(store, source="default", target="new") == 0
 
     assert [len(await store.read(file)) for file in files] == [0, 1, 2]
     assert bytes_in(tmp_path / "old") == []
@@ -159,9 +168,9 @@ async def test_a_damaged_file_is_found_and_not_moved(database: Database, tmp_pat
         elif path.read_bytes() == b"there":
             path.unlink()
 
-    found = [damage.file.id async for damage in store.verify()]
+    found = [damage.file.id async for damage in verify_files(store)]
     with pytest.raises(StorageError, match="damaged"):
-        await store.migrate(source="default", target="new")
+        await migrate_files(store, source="default", target="new")
 
     assert found == [changed.id, gone.id]
     assert await store.read(whole) == b"whole"

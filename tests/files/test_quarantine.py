@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.access import list_audit
 from toolkit.errors import ConfigurationError, FileQuarantined, StorageError
-from toolkit.files import File, FileStorages, FileStore, Route
+from toolkit.files import File, FileStorages, FileStore, Route, release, rescan
 from toolkit.storage import Database
 
 
@@ -34,7 +34,7 @@ async def test_what_the_scan_refuses_is_kept_from_everybody_until_it_is_released
         with pytest.raises(FileQuarantined):
             await read
 
-    await store.release(bad, reason="a false alarm")
+    await release(store, bad, reason="a false alarm")
     assert await store.read(bad) == b"a virus"
     actions = [entry.action for entry in await list_audit(database, object_kind="file", object_id=bad)]
     assert actions == ["file.released", "file.quarantined", "file.uploaded"]
@@ -55,7 +55,7 @@ async def test_a_file_whose_scan_failed_is_scanned_again(store: FileStore) -> No
     with pytest.raises(FileQuarantined, match="waits"):
         await store.read(file.id)
 
-    assert await store.rescan(older_than=timedelta(0)) == 1
+    assert await rescan(store, older_than=timedelta(0)) == 1
     assert await store.read(file.id) == b"hello"
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from toolkit.access import ANONYMOUS, Principal, acting_as, list_audit
 from toolkit.errors import InvalidInput, LimitExceeded, NotFound, StorageError
 from toolkit.files import File, FileLimits, FileStorages, FileStore
-from toolkit.files import store as store_module
+from toolkit.files import rows as rows_module
 from toolkit.storage import Database
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 10
@@ -160,7 +160,7 @@ async def test_bytes_whose_row_is_refused_are_deleted(
     async def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("INSERT", {}, Exception("disk full"))
 
-    monkeypatch.setattr(store_module, "record_audit", refuse)
+    monkeypatch.setattr(rows_module, "record_audit", refuse)
     with pytest.raises(OperationalError):
         await store.upload(PDF, filename="x")
 
@@ -170,13 +170,13 @@ async def test_bytes_whose_row_is_refused_are_deleted(
 async def test_bytes_whose_row_was_kept_after_all_stay(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = store._insert
+    insert = store.rows.insert
 
-    async def insert_and_lose_the_answer(row: Any) -> None:
-        await insert(row)
+    async def insert_and_lose_the_answer(row: Any, **options: Any) -> None:
+        await insert(row, **options)
         raise ConnectionResetError("the answer to the commit was lost")
 
-    monkeypatch.setattr(store, "_insert", insert_and_lose_the_answer)
+    monkeypatch.setattr(store.rows, "insert", insert_and_lose_the_answer)
     with pytest.raises(ConnectionResetError):
         await store.upload(PDF, filename="x")
 
@@ -188,11 +188,11 @@ async def test_bytes_whose_row_was_kept_after_all_stay(
 async def test_bytes_stay_for_the_sweep_when_the_database_cannot_say(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def gone(*_: Any) -> Any:
+    async def gone(*_: Any, **__: Any) -> Any:
         raise ConnectionRefusedError("the database is away")
 
-    monkeypatch.setattr(store, "_insert", gone)
-    monkeypatch.setattr(store, "_is_kept", gone)
+    monkeypatch.setattr(store.rows, "insert", gone)
+    monkeypatch.setattr(store.rows, "find", gone)
     with pytest.raises(ConnectionRefusedError):
         await store.upload(PDF, filename="x")
 

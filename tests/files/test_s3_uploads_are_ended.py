@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from toolkit.errors import StorageError
 from toolkit.files import FileStorages
+from toolkit.files.buckets import BucketStorage
 from toolkit.files.storages import BLOCK_BYTES
 
 KEY = "2026/01/31/01900000-0000-7000-8000-000000000001"
@@ -65,3 +67,36 @@ async def test_a_server_that_is_not_there_is_a_storage_error(s3_options: dict[st
 
     with pytest.raises(StorageError, match="could not read"):
         await anext(storage.read(KEY, start=0, end=1))
+
+
+class Listing:
+    """A file system of S3 that lists two pages of unfinished uploads; the server of the tests knows no times."""
+
+    protocol = ("s3", "s3a")
+
+    def __init__(self, *ages: timedelta) -> None:
+        now = datetime.now(UTC)
+        self.pages = [[{"Key": "k", "UploadId": str(at), "Initiated": now - age}] for at, age in enumerate(ages)]
+        self.ended: list[str] = []
+
+    def call_s3(self, verb: str, **where: Any) -> dict[str, Any]:
+        if verb == "abort_multipart_upload":
+            self.ended.append(where["UploadId"])
+            return {}
+        assert (where["Bucket"], where["Prefix"]) == ("bucket", "files/")
+        at = int(where.get("UploadIdMarker", 0))
+        is_last = at + 1 == len(self.pages)
+        return {
+            "Uploads": self.pages[at],
+            "IsTruncated": not is_last,
+            "NextKeyMarker": "k",
+            "NextUploadIdMarker": at + 1,
+        }
+
+
+async def test_only_uploads_that_are_old_enough_are_ended() -> None:
+    listing = Listing(timedelta(hours=23), timedelta(hours=25), timedelta(0), timedelta(days=9))
+    storage = BucketStorage("default", listing, "bucket/files")
+
+    assert await storage.end_unfinished(before=datetime.now(UTC) - timedelta(days=1)) == 2
+    assert listing.ended == ["1", "3"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.files import FileStorages, FileStore
+from toolkit.files import FileStorages, FileStore, sweep_orphans
 from toolkit.storage import Database
 
 ORPHAN = "01900000-0000-7000-8000-000000000001"
@@ -28,9 +28,9 @@ async def test_what_a_killed_upload_left_is_deleted_after_a_day(store: FileStore
     part = plant(folder / "2026/01/31" / f"{ORPHAN}.part", age=timedelta(days=300))
     young = plant(folder / "2026/02/01" / ORPHAN, age=timedelta(hours=23))
 
-    assert await store.sweep_orphans() == 2
+    assert await sweep_orphans(store) == 2
     assert [path.exists() for path in (old, part, young)] == [False, False, True]
-    assert await store.sweep_orphans() == 0
+    assert await sweep_orphans(store) == 0
 
 
 async def test_a_stored_file_stays_however_old(store: FileStore, folder: Path) -> None:
@@ -38,7 +38,7 @@ async def test_a_stored_file_stays_however_old(store: FileStore, folder: Path) -
     metadata = await store.metadata(file)
     os.utime(folder / f"{metadata.created_at:%Y/%m/%d}" / file.id, (0, 0))
 
-    assert await store.sweep_orphans() == 0
+    assert await sweep_orphans(store) == 0
     assert await store.read(file) == b"kept"
 
 
@@ -56,7 +56,7 @@ async def test_a_stored_file_stays_however_old(store: FileStore, folder: Path) -
 async def test_what_we_cannot_have_written_is_left_alone(store: FileStore, folder: Path, path: str) -> None:
     planted = plant(folder / path, age=timedelta(days=300))
 
-    assert await store.sweep_orphans() == 0
+    assert await sweep_orphans(store) == 0
     assert planted.exists()
 
 
@@ -68,6 +68,6 @@ async def test_orphans_are_found_in_every_kind_of_storage(database: Database, st
     kept = await store.upload(b"kept", filename="x")
     await storages.get().write(f"2026/01/31/{ORPHAN}", content())  # type: ignore[arg-type]
 
-    assert await store.sweep_orphans() == 0
-    assert await store.sweep_orphans(older_than=timedelta(minutes=-1)) == 1
+    assert await sweep_orphans(store) == 0
+    assert await sweep_orphans(store, older_than=timedelta(minutes=-1)) == 1
     assert await store.read(kept) == b"kept"

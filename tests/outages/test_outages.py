@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -122,14 +122,12 @@ class full:
 
 
 @pytest.mark.postgresql
-async def test_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
-    before = os.environ.get("TMPDIR")
-    try:
-        with database_in(tmp_path, "postgresql") as url:
-            stop, start = stopper(tmp_path / "postgresql")
+async def test_a_server_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/tmp")  # put back at the end; the server's user may not enter pytest's own folders
+    with tempfile.TemporaryDirectory(prefix="outage-", dir="/tmp") as folder:
+        with database_in(Path(folder), "postgresql") as url:
+            stop, start = stopper(Path(folder) / "postgresql")
             await _be_away(url, stop, start)
-    finally:
-        os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
 
 
 async def _be_away(url: str, stop: Callable[[], None], start: Callable[[], None]) -> None:

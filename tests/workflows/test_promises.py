@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import Field, SQLModel, func, select
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from toolkit.access import Principal, acting_as, current_principal
 from toolkit.errors import Conflict, RunFailed, WaitTimeout
 from toolkit.workflows import (
     Engine,
@@ -384,3 +385,22 @@ async def _evict_all(engine: Engine) -> None:
     for execution in list(engine.residents.warm.values()):
         engine.residents.dismiss(execution)
         await execution.evict()
+
+
+@step()
+async def who_acts() -> str:
+    return current_principal().id
+
+
+@workflow()
+async def tells_who_acts() -> str:
+    return await who_acts()
+
+
+async def test_a_run_acts_as_itself_whoever_asked_for_it(start_engine: StartEngine) -> None:
+    engine = await start_engine(tells_who_acts)
+
+    with acting_as(Principal(id="ada", kind="person")):
+        run = await engine.start(tells_who_acts, started_by="ada")
+
+    assert await asyncio.wait_for(run.result(), 10) == f"run:{run.id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from pydantic import Field
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -35,9 +35,20 @@ class Emission(Body):
     openapi_extra=documented(Emission),
     response_class=Response,
 )
-async def emit_event(request: Request, services: Installation) -> Response:
+async def emit_event(
+    *,
+    request: Request,
+    services: Installation,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="The same key emits one event, however often it is sent."),
+    ] = None,
+) -> Response:
     """Emit an event. It is kept: a run that begins to wait for it later receives it too."""
     body = await read_json(request, Emission, limit=services.request_bytes)
-    await services.engine.emit_event(body.key, from_json(body.payload), run_id=body.run_id)
-    await record(services, action="event.emitted", object_kind="event", object_id=body.key, run_id=body.run_id)
+    is_new = await services.engine.emit_event(
+        body.key, from_json(body.payload), run_id=body.run_id, idempotency_key=idempotency_key
+    )
+    if is_new:
+        await record(services, action="event.emitted", object_kind="event", object_id=body.key, run_id=body.run_id)
     return Response(status_code=202)

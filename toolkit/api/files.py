@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException, MultiPartParser
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from toolkit.access import Permission
-from toolkit.api.bodies import stream
+from toolkit.api.bodies import Body, Text, documented, read_json, stream
+from toolkit.api.form_files import read_files
 from toolkit.api.pages import After, Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import MEBIBYTE, Installation
-from toolkit.errors import InvalidInput, LimitExceeded
-from toolkit.files import File, FileMetadata, disposition_of, plan_download
+from toolkit.errors import InvalidInput
+from toolkit.files import File, FileMetadata, disposition_of, plan_download, release
 
 router = APIRouter(prefix="/files", tags=["files"])
 
-_MOST_PARTS = 100
-_CHUNK = 256 * 1024
+_MOST_OTHER_FIELDS = 100
 
 
 class Uploaded(BaseModel):
     """The references of what was uploaded, in the order in which it came."""
 
     items: list[File]
+
+
+class Release(Body):
+    """Why a file may be read after all."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=1000)]
 
 
 _BODY: dict[str, Any] = {
@@ -70,7 +73,7 @@ async def upload_files(
     """
     media_type = request.headers.get("content-type", "")
     if media_type.partition(";")[0].strip().lower() == "multipart/form-data":
-        return Uploaded(items=await _store_form(request, services))
+        return Uploaded(items=await _store_form(request, services, media_type))
     if filename is None:
         raise InvalidInput(
             "the body is no form, so the name of the file is missing",
@@ -80,52 +83,17 @@ async def upload_files(
     return Uploaded(items=[await services.files.upload(content, filename=filename, content_type=media_type or None)])
 
 
-async def _store_form(request: Request, services: Installation) -> list[File]:
-    """All files of the form, or none of them: a caller that gets an error knows no ids to clean up with."""
-    limited = _Limited(request, limit=services.upload_bytes + MEBIBYTE)  # the form itself takes some bytes too
-    parser = MultiPartParser(request.headers, limited.chunks(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise limited.excess or HTTPException(400, f"the form cannot be read: {error.message}") from error
-    try:
-        parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        if not parts:
-            missing = {"loc": "body", "msg": "expected at least one file", "type": "missing"}
-            raise InvalidInput("the form holds no file", errors=[missing])
-        stored: list[File] = []
-        try:
-            for part in parts:
-                content, name = _read(part), part.filename or ""
-                stored.append(await services.files.upload(content, filename=name, content_type=part.content_type))
-        except BaseException:
-            for file in stored:
-                await services.files.delete(file.id, reason="another file of its form was refused")
-            raise
-        return stored
-    finally:
-        await form.close()
-
-
-class _Limited:
-    """The body of a form, up to a limit. The form's parser closes its temporary files on its own error only."""
-
-    def __init__(self, request: Request, *, limit: int) -> None:
-        self._request, self._limit = request, limit
-        self.excess: LimitExceeded | None = None
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        try:
-            async for chunk in stream(self._request, limit=self._limit):
-                yield chunk
-        except LimitExceeded as error:
-            self.excess = error
-            raise MultiPartException(str(error)) from error
-
-
-async def _read(part: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await part.read(_CHUNK):
-        yield chunk
+async def _store_form(request: Request, services: Installation, content_type: str) -> list[File]:
+    """All files of the form, or none of them."""
+    body = stream(request, limit=services.upload_bytes + MEBIBYTE)  # the form itself takes some bytes too
+    async with aclosing(
+        read_files(content_type, body, most_fields=services.files.limits.max_files + _MOST_OTHER_FIELDS)
+    ) as uploads:
+        stored = await services.files.upload_all(uploads)
+    if not stored:
+        missing = {"loc": "body", "msg": "expected at least one file", "type": "missing"}
+        raise InvalidInput("the form holds no file", errors=[missing])
+    return stored
 
 
 @router.get("", operation_id="list_files", dependencies=[requires(Permission.FILES_READ)])
@@ -176,6 +144,18 @@ async def delete_file(file_id: str, services: Installation) -> Response:
     """Delete a file. Refused with 409 while a live run, an open task or an entity refers to it."""
     await services.files.delete(file_id)
     return Response(status_code=204)
+
+
+@router.post(
+    "/{file_id}/release",
+    operation_id="release_file",
+    dependencies=[requires(Permission.FILES_RELEASE)],
+    openapi_extra=documented(Release),
+)
+async def release_file(file_id: str, request: Request, services: Installation) -> FileMetadata:
+    """Let a file out of quarantine, whatever its scan found; the reason is kept in the audit trail."""
+    body = await read_json(request, Release, limit=services.request_bytes)
+    return await release(services.files, file_id, reason=body.reason)
 
 
 @router.get(

@@ -143,7 +143,7 @@ async def _toolkit_error(request: Request, error: Exception) -> Response:
     status, kind = classified
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # What an operator must mend may name hosts and paths: the caller gets the id, the log gets the rest.
-        return fault(request.scope, error, status=status, kind=kind)
+        return fault(request.scope, error, status=status, kind=kind, details=getattr(error, "details", None))
     return problem(
         request.scope,
         status,
@@ -174,8 +174,15 @@ def _errors_of(error: ToolkitError) -> list[dict[str, Any]]:
     return list(errors) if isinstance(errors, list) else []
 
 
-def fault(scope: Scope, error: BaseException, *, status: int = 500, kind: str = "") -> Response:
-    """Log ``error`` under the id of the request and tell the caller no more than that id."""
+def fault(
+    scope: Scope,
+    error: BaseException,
+    *,
+    status: int = 500,
+    kind: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> Response:
+    """Log ``error`` under the id of the request and tell the caller no more than that id and ``details``."""
     id_ = request_id_of(scope)
     logger.error(
         "A request could not be served",
@@ -183,7 +190,7 @@ def fault(scope: Scope, error: BaseException, *, status: int = 500, kind: str = 
         extra={"event": "api.fault", "request_id": id_, "method": scope.get("method"), "status": status},
     )
     detail = f"the request could not be served; the server's log has the reason under the id {id_}"
-    return problem(scope, status, detail, kind=kind, id=id_)
+    return problem(scope, status, detail, kind=kind, details=details, id=id_)
 
 
 def request_id_of(scope: Scope) -> str:

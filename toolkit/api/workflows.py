@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from toolkit.access import Permission, current_principal
 from toolkit.api.audit import record
-from toolkit.api.bodies import Body, JsonObjectText, documented, read_json, within
+from toolkit.api.bodies import Body, JsonObjectText, Text, documented, read_json, within
 from toolkit.api.references import complete_references
+from toolkit.api.run_filters import read_attributes
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.errors import NotFound
@@ -41,6 +42,11 @@ class Start(Body):
 
     input: Annotated[
         JsonObjectText, Field(description='The arguments by name. A file is given as `{"id": "..."}`.')
+    ] = "{}"
+    tags: Annotated[list[Text], Field(default_factory=list, max_length=50, description="The run is found by these.")]
+    attributes: Annotated[
+        JsonObjectText,
+        Field(description='Search attributes: texts, numbers, or moments as `{"time": "2026-01-31T12:00:00Z"}`.'),
     ] = "{}"
 
 
@@ -92,8 +98,16 @@ async def start_run(
     body = await read_json(request, Start, limit=services.request_bytes, is_optional=True)
     with within("input"):
         arguments = await complete_references(body.input, workflow.input_schema(), services.files.get)
+    with within("attributes"):
+        attributes = read_attributes(body.attributes)
+    with within("input"):
         handle = await services.engine.start_json(
-            name, arguments, idempotency_key=idempotency_key, started_by=current_principal().id
+            name,
+            arguments,
+            idempotency_key=idempotency_key,
+            started_by=current_principal().id,
+            tags=body.tags,
+            attributes=attributes,
         )
     if handle.is_new:
         await record(services, action="run.started", object_kind="run", object_id=handle.id, workflow=name)

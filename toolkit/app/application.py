@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from toolkit.app.definitions import Definitions
 from toolkit.config import Settings, load_settings
-from toolkit.errors import WrongContext
+from toolkit.errors import StorageError, WrongContext
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, FastAPI
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
-    from toolkit.workflows import RunHandle, Workflow
+    from toolkit.storage import Database
+    from toolkit.workflows import Replay, RunHandle, Runtime, Workflow
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -183,6 +184,22 @@ class Toolkit:
         url = self.settings.database.url.get_secret_value()
         return await migrations.write_revision(url, line, message=message)
 
+    # Its live runs. -------------------------------------------------------------------------------------------------
+
+    async def check_live_runs(self) -> list[Replay]:
+        """Replay every run that has not ended against this code, touching none; oldest first.
+
+        Raises:
+            StorageError: the database cannot be used as it is.
+        """
+        from toolkit.app.installation import Installation
+        from toolkit.workflows import check_live_runs
+
+        if (path := self.settings.sqlite_path) is not None and not path.exists():
+            raise StorageError(f"there is no database {str(path)!r}, so there are no runs to check")
+        async with Installation(self.settings, self.definitions, is_worker=False).looking() as installation:
+            return [replay async for replay in check_live_runs(installation.engine)]
+
     # How it runs. -------------------------------------------------------------------------------------------------
 
     @property
@@ -200,16 +217,27 @@ class Toolkit:
         return self._installation
 
     @asynccontextmanager
-    async def running(self, *, settings: Settings | None = None, with_worker: bool = True) -> AsyncIterator[Self]:
+    async def running(
+        self,
+        *,
+        settings: Settings | None = None,
+        with_worker: bool = True,
+        database: Database | None = None,
+        runtime: Runtime | None = None,
+    ) -> AsyncIterator[Self]:
         """Run the installation for the length of the block; ``settings`` hold for this time only, as in a test.
 
-        ``with_worker=False`` leaves the runs to other processes.
+        ``with_worker=False`` leaves the runs to other processes. ``database`` and ``runtime`` stand in for what is
+        configured and for the machine's time: ``toolkit.testing.running_app`` hands them in.
 
         Raises:
             ConfigurationError: the configuration is wrong, or unsafe for ``prod``.
             StorageError: the database cannot be used.
         """
-        async with self._opened(settings or self.settings, serves=True, with_worker=with_worker) as installation:
+        world: dict[str, Any] = {"database": database, "runtime": runtime}
+        async with self._opened(
+            settings or self.settings, serves=True, with_worker=with_worker, **world
+        ) as installation:
             from toolkit.app.web import web_application
 
             self._web = web_application(self, installation)
@@ -225,14 +253,16 @@ class Toolkit:
             yield self
 
     @asynccontextmanager
-    async def _opened(self, settings: Settings, *, serves: bool, with_worker: bool) -> AsyncIterator[Installation]:
+    async def _opened(
+        self, settings: Settings, *, serves: bool, with_worker: bool, **world: Any
+    ) -> AsyncIterator[Installation]:
         from toolkit.app.installation import Installation
         from toolkit.app.safety import refuse_unsafe
 
         if self._installation is not None:
             raise WrongContext(f"{self.title!r} is running already; one object is one installation at a time")
         refuse_unsafe(settings, serves=serves)
-        installation = Installation(settings, self.definitions, is_worker=with_worker)
+        installation = Installation(settings, self.definitions, is_worker=with_worker, **world)
         await installation.open()
         self._installation = installation
         try:
@@ -267,11 +297,16 @@ class Toolkit:
 
         return asyncio.run(run())
 
-    def session(self) -> AbstractAsyncContextManager[AsyncSession]:
+    def session(self, *, is_read_only: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         """A database session outside of steps: it commits when the block ends, and rolls back on an error.
 
-        Await nothing slow inside: on SQLite everybody else's writes wait for it.
+        Await nothing slow inside: on SQLite everybody else's writes wait for it. One that ``is_read_only`` holds nobody
+        up, and refuses to write.
         """
+        if is_read_only:
+            from toolkit.entities import read_session
+
+            return read_session(self.services.database)
         return self.services.database.session()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -57,8 +57,9 @@ def courier_of(settings: Settings, tasks: TaskService, database: Database) -> Co
 
 
 async def load_directory(settings: Settings, directory: Directory) -> None:
-    """Take in the people and groups of the configuration."""
+    """Take in the people, groups and substitutions of the configuration."""
     await directory.load(
         {user_id: user.model_dump() for user_id, user in settings.directory.users.items()},
         {group_id: group.model_dump() for group_id, group in settings.directory.groups.items()},
+        [substitution.model_dump() for substitution in settings.directory.substitutions],
     )

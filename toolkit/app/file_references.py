@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
-    from toolkit.files import File, References
+    from toolkit.files import File, References, StubsOf
+    from toolkit.storage import Database
 
 _MOST = 20
 _LIVE = "('pending', 'running', 'suspended', 'parked')"
@@ -44,6 +45,20 @@ def references_in(entities: Iterable[type[Any]]) -> References:
         return found
 
     return references
+
+
+def stubs_in(database: Database) -> StubsOf:
+    """Which large values the journals of runs hold."""
+
+    async def stubs_of(run_ids: Sequence[str]) -> set[str]:
+        from sqlalchemy import bindparam, text
+
+        query = text("SELECT result FROM toolkit_step WHERE run_id IN :runs AND result LIKE '@values:%'")
+        async with database.session() as session:
+            rows = await session.exec(query.bindparams(bindparam("runs", list(run_ids), expanding=True)))  # type: ignore[call-overload]
+            return {row[0] for row in rows}
+
+    return stubs_of
 
 
 async def _in_entity(entity: type[Any], file: File, session: AsyncSession) -> list[str]:

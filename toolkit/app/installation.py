@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from toolkit.app.authentication import authenticator_of
 from toolkit.app.correspondence import courier_of, load_directory
 from toolkit.app.entity_tables import open_database, prepare_tables
-from toolkit.app.file_references import references_in
+from toolkit.app.file_references import references_in, stubs_in
 from toolkit.config import Settings
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from toolkit.agents import AgentService, ModelRegistry
     from toolkit.app.definitions import Definitions
     from toolkit.entities import EntityService
-    from toolkit.files import FileStore
+    from toolkit.files import FileStore, LargeValues
     from toolkit.human import Courier, TaskService, TaskWatch
     from toolkit.rules import RuleService
     from toolkit.storage import Database
-    from toolkit.workflows import Engine
+    from toolkit.workflows import Engine, Runtime
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class Installation:
     settings: Settings
     database: Database
     files: FileStore
+    values: LargeValues
     rules: RuleService
     models: ModelRegistry
     agents: AgentService
@@ -48,10 +49,27 @@ class Installation:
     """``None`` where the application has none."""
     authenticator: Authenticator
 
-    def __init__(self, settings: Settings, definitions: Definitions, *, is_worker: bool = True) -> None:
-        from toolkit.agents import AgentService, ModelRegistry, People
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions,
+        *,
+        is_worker: bool = True,
+        database: Database | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        """``database`` and ``runtime`` stand in for the configured database and for the machine's time, in a test."""
+        from toolkit.agents import AGENT_WORKFLOWS, AgentService, ModelRegistry, People
         from toolkit.app.people import ask_person, with_tasks_of_agents
-        from toolkit.files import FileLimits, FileStorages, FileStore, FileSweeper, RetentionRule, Route
+        from toolkit.files import (
+            FileLimits,
+            FileStorages,
+            FileStore,
+            FileSweeper,
+            LargeValues,
+            RetentionRule,
+            Route,
+        )
         from toolkit.human import TaskService, TaskWatch, close_tasks
         from toolkit.rules import RULE_WORKFLOWS, RuleService
         from toolkit.storage import Database
@@ -60,7 +78,7 @@ class Installation:
         self.settings = settings
         self._definitions = definitions
         self.authenticator = authenticator_of(settings)
-        self.database = Database(
+        self.database = database or Database(
             settings.database.url.get_secret_value(),
             synchronous="FULL" if settings.database.synchronous == "full" else "NORMAL",
         )
@@ -72,21 +90,32 @@ class Installation:
                         "url": storage.url.get_secret_value(),
                         "options": storage.options,
                         "redirect": storage.redirect,
+                        "shared": storage.shared,
                     }
                     for name, storage in settings.file_storage.items()
                 },
                 base_folder=settings.folder,
                 routes=[Route(**route.model_dump()) for route in settings.files.routes],
             ),
-            limits=FileLimits(max_bytes=settings.limits.upload_bytes),
+            limits=FileLimits(
+                max_bytes=settings.limits.upload_bytes,
+                max_files=settings.limits.upload_files,
+                content_types=settings.files.content_types,
+            ),
             references=references_in(definitions.entities.values()),
             scan=definitions.scan,
+            stores_once=settings.files.store_once,
+        )
+        self.values = LargeValues(
+            self.files.storages, clock=self.database.clock, inline_bytes=settings.files.inline_bytes
         )
         self.sweeper = FileSweeper(
             self.database,
             self.files,
             every=timedelta(seconds=settings.files.sweep_seconds),
             orphans_after=timedelta(seconds=settings.files.orphan_seconds),
+            values=self.values,
+            stubs_of=stubs_in(self.database),
             retention=[
                 RetentionRule(
                     keep=None if rule.days is None else timedelta(days=rule.days),
@@ -100,10 +129,20 @@ class Installation:
         for name, factory in definitions.model_factories.items():
             self.models.register_model_factory(name, factory)
         self.agents = AgentService(self.database, definitions.agents.values(), models=self.models)
-        self.rules = RuleService(self.database, definitions.rules.values())
+        self.rules = RuleService(
+            self.database,
+            definitions.rules.values(),
+            evaluation_seconds=settings.rules.evaluation_seconds,
+            allows_functions=settings.rules.function_nodes,
+        )
         self.engine = Engine(
             self.database,
-            workflows=[*definitions.workflows.values(), *(RULE_WORKFLOWS if definitions.rules else ())],
+            runtime=runtime,
+            workflows=[
+                *definitions.workflows.values(),
+                *(AGENT_WORKFLOWS if definitions.agents else ()),
+                *(RULE_WORKFLOWS if definitions.rules else ()),
+            ],
             options=EngineOptions(
                 lease_seconds=settings.worker.lease_seconds,
                 poll_seconds=settings.worker.poll_seconds,
@@ -112,19 +151,23 @@ class Installation:
                 max_losses=settings.worker.max_recoveries,
                 drain_seconds=settings.worker.drain_seconds,
                 is_worker=is_worker,
+                replays_finished=settings.env == "dev",
             ),
         )
         self.engine.closers["human"] = close_tasks
-        humans = with_tasks_of_agents(definitions.humans)
+        self.engine.large_values = self.values
+        humans = with_tasks_of_agents(definitions.humans, definitions.agents)
         self.tasks = TaskService(
             database=self.database,
             humans=humans,
             engine=self.engine,
             is_telling=bool(settings.notifications.channels),
+            managers_explain=settings.authenticator != "dev",
         )
         self.watch = TaskWatch(self.tasks, self.database, poll_seconds=settings.worker.poll_seconds)
         self.courier = courier_of(settings, self.tasks, self.database)
-        for service in (settings, self.database, self.files, self.models, self.agents, self.rules, self.tasks):
+        rooms = (self.files, self.values, self.models, self.agents, self.rules, self.tasks)
+        for service in (settings, self.database, *rooms):
             self.engine.resources[type(service)] = service
         self.entities = None
         if definitions.registrations:
@@ -161,6 +204,7 @@ class Installation:
                 upgrades=upgrades,
             )
             stack.push_async_callback(self.models.close)
+            stack.push_async_callback(self.agents.close)
             await self.rules.open()
             stack.push_async_callback(self.rules.close)
             # Tasks inherit their context: what is started from here on knows where files and runs are.
@@ -189,6 +233,21 @@ class Installation:
 
         with using(self.files), using_engine(self.engine):
             yield
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[Self]:
+        """Only look, for the length of the block: nothing is made, advanced, swept or sent."""
+        await open_database(self.database, upgrades=False)
+        try:
+            await self.rules.open()
+            try:
+                with self.current():
+                    yield self
+            finally:
+                await self.rules.close()
+                await self.models.close()
+        finally:
+            await self.database.close()
 
     async def close(self) -> None:
         """Stop advancing runs and let go of everything, in reverse order."""

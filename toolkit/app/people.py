@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
 
+    from toolkit.agents import Agent
     from toolkit.human import Human
 
 _TITLES = {
@@ -20,13 +21,17 @@ _TITLES = {
 }
 
 
-def with_tasks_of_agents(humans: Mapping[str, Human[Any, Any]]) -> dict[str, Human[Any, Any]]:
+def with_tasks_of_agents(
+    humans: Mapping[str, Human[Any, Any]], agents: Mapping[str, Agent[Any, Any]] | None = None
+) -> dict[str, Human[Any, Any]]:
     """``humans`` and the tasks that agents open; whoever takes answers must know both.
+
+    With the ``agents`` an answer whose edited arguments do not fit is refused at once; without, it is asked for again.
 
     Raises:
         DefinitionError: an author's task has the name of one of ours.
     """
-    from toolkit.agents import CallDecisions, HeldCalls, LimitDecision, LimitShown
+    from toolkit.agents import LimitDecision, LimitShown
 
     taken = sorted(humans.keys() & _TITLES.keys())
     if taken:
@@ -36,9 +41,25 @@ def with_tasks_of_agents(humans: Mapping[str, Human[Any, Any]]) -> dict[str, Hum
         )
     return {
         **humans,
-        "approve_tool_calls": _human("approve_tool_calls", HeldCalls, CallDecisions),
+        "approve_tool_calls": _approvals(agents or {}),
         "raise_agent_limit": _human("raise_agent_limit", LimitShown, LimitDecision),
     }
+
+
+def _approvals(agents: Mapping[str, Agent[Any, Any]]) -> Human[Any, Any]:
+    from toolkit.agents import CallDecisions, HeldCalls, check_decisions
+    from toolkit.human import Human
+
+    class ApproveToolCalls(Human[HeldCalls, CallDecisions]):
+        """The task that knows which arguments the tools take."""
+
+        def check_answer(self, input: Any, output: Any) -> None:
+            held = HeldCalls.model_validate(input)
+            if held.agent in agents:
+                check_decisions(agents[held.agent], held, CallDecisions.model_validate(output))
+
+    name = "approve_tool_calls"
+    return ApproveToolCalls(name, title=_TITLES[name], input_type=HeldCalls, output_type=CallDecisions)
 
 
 async def ask_person(question: Question) -> Reply:

@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.agents import agents
 from toolkit.cli.rules import rules
+from toolkit.cli.runs import runs
+from toolkit.cli.tasks import tasks
 from toolkit.errors import ToolkitError
 
 cli = typer.Typer(
@@ -26,7 +29,10 @@ cli.add_typer(keys, name="key")
 databases = typer.Typer(help="The tables of an installation: migrated, compared, revised.", no_args_is_help=True)
 cli.add_typer(databases, name="db")
 
+cli.add_typer(agents, name="agents")
 cli.add_typer(rules, name="rules")
+cli.add_typer(runs, name="runs")
+cli.add_typer(tasks, name="tasks")
 
 EXIT_DIFFERENT, EXIT_REFUSED = 1, 2
 
@@ -120,6 +126,27 @@ def scaffold(
 
 
 @cli.command()
+def check(
+    app: Target = "main.py",
+    *,
+    config: Config = None,
+    env: Env = Environment.PROD,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail for doubtful runs as well.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Replay the live runs against the code on disk, touching none; fail if a deploy would break one."""
+    from toolkit.cli.checking import check as check_runs
+    from toolkit.cli.checking import describe
+
+    replays = check_runs(app, env=env.value, config=config)
+    for line in describe(replays):
+        print(line)
+    failing = {"breaks", "doubtful"} if strict else {"breaks"}
+    if any(replay.verdict in failing for replay in replays):
+        sys.exit(EXIT_DIFFERENT)
+
+
+@cli.command()
 def version() -> None:
     """Print the version."""
     from importlib.metadata import version as version_of
@@ -198,6 +225,22 @@ def verify_files(
     if damages:
         sys.exit(EXIT_DIFFERENT)
     print("Every file is as it was stored.")
+
+
+@files.command("release")
+def release_file(
+    file_id: Annotated[str, typer.Argument(help="The id of a file in quarantine.")],
+    app: Target = "main.py",
+    *,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why it may be read after all; it is recorded.")],
+    config: Config = None,
+    env: Env = Environment.PROD,
+    debug: Debug = False,
+) -> None:
+    """Let a file out of quarantine, whatever its scan found."""
+    from toolkit.cli.keeping import release
+
+    print(f"Released {release(app, file_id=file_id, reason=reason, env=env.value, config=config)!r}.")
 
 
 @files.command("migrate")

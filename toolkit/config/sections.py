@@ -5,10 +5,11 @@ A default here holds in both environments; :mod:`toolkit.config.settings` lists 
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -35,6 +36,8 @@ class FileStorageSettings(Section):
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
     redirect: bool = False
     """Send downloads to an address that the storage signs for five minutes (S3); else the bytes go through us."""
+    shared: bool = False
+    """Every process of the installation reaches it, wherever it runs: results of steps that are large may go there."""
 
 
 class FileRouteSettings(Section):
@@ -58,8 +61,14 @@ class RetentionSettings(Section):
 
 
 class FileSettings(Section):
-    """What becomes of files."""
+    """Which files are taken, and what becomes of them."""
 
+    content_types: tuple[str, ...] = Field(default=("*",), min_length=1)
+    """Patterns such as ``image/*``; what counts is what the content shows."""
+    store_once: bool = False
+    """Let files of equal content in one storage share their bytes."""
+    inline_bytes: int = Field(default=256 * 1024, ge=1024)
+    """A step's result above it goes to the storage that is ``shared``; without one it stays in the database."""
     routes: tuple[FileRouteSettings, ...] = ()
     retention: tuple[RetentionSettings, ...] = ()
     """Without a rule files are kept until somebody deletes them. What something alive refers to is kept anyway."""
@@ -209,11 +218,29 @@ class GroupSettings(Section):
     members: tuple[str, ...] | None = None
 
 
+class SubstitutionSettings(Section):
+    """Somebody acts for an absent person, from the first day to the last (UTC)."""
+
+    user: str
+    substitute: str
+    first_day: date
+    last_day: date
+
+    @model_validator(mode="after")
+    def _check_people_and_days(self) -> SubstitutionSettings:
+        if self.user == self.substitute:
+            raise ValueError(f"{self.user!r} cannot stand in for themselves")
+        if self.last_day < self.first_day:
+            raise ValueError(f"the last day, {self.last_day}, is before the first, {self.first_day}")
+        return self
+
+
 class DirectorySettings(Section):
     """People and groups that exist from the start; REST may add others."""
 
     users: dict[str, UserSettings] = Field(default_factory=dict)
     groups: dict[str, GroupSettings] = Field(default_factory=dict)
+    substitutions: tuple[SubstitutionSettings, ...] = ()
 
 
 class WorkerSettings(Section):
@@ -233,9 +260,20 @@ class WorkerSettings(Section):
     """How long running steps may go on after a signal to stop; cut short, they run again elsewhere."""
 
 
+class RuleSettings(Section):
+    """What uploaded versions of rules may do here."""
+
+    function_nodes: bool = False
+    """Let uploads have JavaScript in them; it is evaluated in child processes only, whoever answers for the version."""
+    evaluation_seconds: float = Field(default=1.0, gt=0)
+    """How long one evaluation of an uploaded graph may take before its child process is ended."""
+
+
 class LimitSettings(Section):
     """The largest things accepted from outside."""
 
     upload_bytes: int = Field(default=25 * 1024 * 1024, ge=1)
+    upload_files: int = Field(default=100, ge=1)
+    """In one request."""
     request_bytes: int = Field(default=1024 * 1024, ge=1)
     """Of a request body that is not an upload."""

@@ -19,6 +19,7 @@ from toolkit.config.sections import (
     LimitSettings,
     LoggingSettings,
     NotificationSettings,
+    RuleSettings,
     Section,
     SecuritySettings,
     ServerSettings,
@@ -65,6 +66,7 @@ class Settings(Section):
     notifications: NotificationSettings = Field(default_factory=NotificationSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    rules: RuleSettings = Field(default_factory=RuleSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
     @classmethod

@@ -7,6 +7,7 @@ from toolkit.entities.descriptions import EntityDescription, EntityField, Regist
 from toolkit.entities.entity import Entity, History, SoftDelete
 from toolkit.entities.life_cycles import Guard, LifeCycle, StatusField, Transition
 from toolkit.entities.queries import documented_filters, operators_of
+from toolkit.entities.reading import read_session
 from toolkit.entities.service import EntityPage, EntityService, KeptVersion, tag_of
 from toolkit.entities.triggers import Move, Trigger, Triggers, on_transition
 
@@ -33,5 +34,6 @@ __all__ = [
     "entity_name",
     "on_transition",
     "operators_of",
+    "read_session",
     "tag_of",
 ]

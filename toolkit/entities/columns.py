@@ -34,10 +34,16 @@ class ExactDecimal(TypeDecorator[Decimal]):
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
         if value is None:
             return None
-        kept = round(Decimal(value), self.scale)
-        if kept != value or len(kept.as_tuple().digits) > self.precision:
-            raise ValueError(f"{value} does not fit {self.precision} digits with {self.scale} after the point")
+        kept = self._fit(Decimal(value))
         return f"{kept:f}" if dialect.name == "sqlite" else kept
+
+    def _fit(self, value: Decimal) -> Decimal:
+        # Looked at first: to round 1E+999999 would take a number of a million digits.
+        if value.is_finite() and value.adjusted() < self.precision - self.scale:
+            kept = round(value, self.scale)
+            if kept == value:
+                return kept
+        raise ValueError(f"{value} does not fit {self.precision} digits with {self.scale} after the point")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)

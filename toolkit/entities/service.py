@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 from sqlalchemy import func, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
-from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.access import current_principal, record_audit
+from toolkit.entities.bodies import read_body, validate_row
 from toolkit.entities.descriptions import EntityDescription, Registration, describe_all
 from toolkit.entities.queries import attribute, beyond, cursor_after, fit, read_filters, read_order, sorting
+from toolkit.entities.refusals import explained
 from toolkit.entities.tables import MoveRow, VersionRow
 from toolkit.entities.triggers import Move
-from toolkit.errors import Conflict, InvalidInput, NotFound, StorageError, VersionMismatch
-from toolkit.serialization import field_errors
+from toolkit.errors import InvalidInput, NotFound, VersionMismatch
 from toolkit.storage import Database
 
 LONGEST_PAGE = 200
@@ -112,7 +111,7 @@ class EntityService:
         page = query.order_by(*sorting(description, orders, dialect=dialect)).limit(limit + 1)
         if after is not None:
             page = page.where(beyond(description, orders, after, dialect=dialect))
-        with _explained(description):
+        with explained(description.name):
             async with self._database.session() as session:
                 found = list(await session.exec(page))
                 count = None
@@ -197,10 +196,10 @@ class EntityService:
             Conflict: a constraint of the database says no.
         """
         description = self.describe(name)
-        values = _read_body(description, body, model=description.create_body)
-        with _explained(description):
+        values = read_body(description, body, model=description.create_body)
+        with explained(description.name):
             async with self._database.session() as session:
-                row = _validate(description, values)
+                row = validate_row(description, values)
                 session.add(row)
                 await session.flush()
                 await session.refresh(row)  # as the database keeps it, so that its tag is the one of the next reader
@@ -217,10 +216,10 @@ class EntityService:
             InvalidInput, Conflict: as for :meth:`create`.
         """
         description = self.describe(name)
-        values = _read_body(description, body, model=description.patch_body)
+        values = read_body(description, body, model=description.patch_body)
         async with self._changing(description, key, if_match=if_match) as (session, row):
             before = {field: getattr(row, field) for field in description.entity.model_fields}
-            checked = _validate(description, {**before, **values})
+            checked = validate_row(description, {**before, **values})
             for field in values:
                 setattr(row, field, getattr(checked, field))
             await session.flush()
@@ -268,7 +267,7 @@ class EntityService:
         self, description: EntityDescription, key: str, *, if_match: str, with_deleted: bool = False
     ) -> AsyncIterator[tuple[AsyncSession, Any]]:
         """The row, held so that nobody else changes it before the block ends."""
-        with _explained(description):
+        with explained(description.name):
             async with self._database.session() as session:
                 row = await self._find(session, description, key, is_locked=True, with_deleted=with_deleted)
                 if not _matches(if_match, tag_of(description, row)):
@@ -332,88 +331,3 @@ def _matches(if_match: str, tag: str) -> bool:
 
 def _key(description: EntityDescription, row: Any) -> Any:
     return getattr(row, description.key.name)
-
-
-def _read_body(description: EntityDescription, body: str | bytes, *, model: type[BaseModel]) -> dict[str, Any]:
-    try:
-        given = from_json(body)
-    except ValueError as error:
-        raise InvalidInput(
-            f"the body is no JSON: {error}", errors=[{"loc": "body", "msg": str(error), "type": "json_invalid"}]
-        ) from error
-    if not isinstance(given, dict):
-        raise InvalidInput("the body is no JSON object", errors=[{"loc": "body", "msg": "expected an object"}])
-    _refuse_fields(description, given)
-    try:
-        parsed = model.model_validate_json(body)
-    except ValidationError as error:
-        found = field_errors(error)
-        raise InvalidInput(f"{len(found)} field(s) do not fit", errors=found) from error
-    values, errors = {}, []
-    for name in parsed.model_fields_set:
-        try:
-            values[name] = fit(description.fields[name], getattr(parsed, name))
-        except ValueError as error:
-            errors.append({"loc": name, "msg": str(error), "type": "value"})
-    if errors:
-        raise InvalidInput(f"{len(errors)} field(s) do not fit", errors=errors)
-    return values
-
-
-def _refuse_fields(description: EntityDescription, given: Mapping[str, Any]) -> None:
-    """Say of every field that is not taken whether it is unknown or read-only."""
-    errors = []
-    for name in given:
-        if name in description.writable:
-            continue
-        is_known = name in description.fields
-        msg = "is read-only" if is_known else f"is no field of {description.name}"
-        errors.append({"loc": name, "msg": msg, "type": "read_only" if is_known else "extra_forbidden"})
-    if errors:
-        named = ", ".join(f"{error['loc']!r} {error['msg']}" for error in errors[:10])
-        raise InvalidInput(f"{named}; writable: {', '.join(description.writable) or 'nothing'}", errors=errors)
-
-
-def _validate(description: EntityDescription, values: Mapping[str, Any]) -> Any:
-    """A row of ``values`` that an author's own validators have seen."""
-    try:
-        return description.entity.model_validate(values)
-    except ValidationError as error:
-        found = field_errors(error)
-        raise InvalidInput(f"{len(found)} field(s) do not fit", errors=found) from error
-
-
-class _explained:  # noqa: N801 - a context manager, used like a function
-    """What the database says as what a caller can act on."""
-
-    def __init__(self, description: EntityDescription) -> None:
-        self._description = description
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        name = self._description.name
-        if isinstance(error, StaleDataError):
-            raise VersionMismatch(name, "", version="a newer one", expected="the one that was read") from error
-        if isinstance(error, IntegrityError):
-            raise Conflict(f"the database refuses this {name}: {_constraint(error)}", entity=name) from error
-        if isinstance(error, DBAPIError) and not _is_data_error(error):
-            raise StorageError(f"the database could not do what was asked with {name}") from error
-        if isinstance(error, StatementError | OverflowError):
-            raise InvalidInput(f"the database cannot hold a value of this {name}") from error
-
-
-def _is_data_error(error: DBAPIError) -> bool:
-    code = str(getattr(error.orig, "sqlstate", "") or getattr(error.orig, "pgcode", "") or "")
-    return code.startswith("22") or type(error.orig).__name__ in {"DataError", "InvalidTextRepresentation"}
-
-
-def _constraint(error: IntegrityError) -> str:
-    """Which constraint it was, without the values that broke it."""
-    cause: Any = error.orig.__cause__ if error.orig is not None else None
-    if name := getattr(cause, "constraint_name", None):
-        return f"the constraint {name!r} does not hold"
-    if column := getattr(cause, "column_name", None):
-        return f"{column!r} needs a value"
-    return str(error.orig).splitlines()[0]

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from toolkit.files.downloads import Delivery, disposition_of, plan_download
     from toolkit.files.names import clean_filename
     from toolkit.files.retention import Damage, RetentionRule
+    from toolkit.files.scanning import Scan, release, rescan
     from toolkit.files.storages import FileStorages, Route, Storage, StoredObject
-    from toolkit.files.store import FileStore, References, Scan
+    from toolkit.files.store import FileStore, References
     from toolkit.files.sweeper import FileSweeper
-    from toolkit.files.uploads import Content, FileLimits
+    from toolkit.files.upkeep import expire_files, migrate_files, sweep_orphans, verify_files
+    from toolkit.files.uploads import Content, FileLimits, Upload
+    from toolkit.files.values import LargeValues, StubsOf
 
 __all__ = [
     "Content",
@@ -28,39 +31,57 @@ __all__ = [
     "FileStorages",
     "FileStore",
     "FileSweeper",
+    "LargeValues",
     "References",
     "RetentionRule",
     "Route",
     "Scan",
     "Storage",
     "StoredObject",
+    "StubsOf",
+    "Upload",
     "clean_filename",
     "current_store",
     "detect",
     "disposition_of",
+    "expire_files",
+    "migrate_files",
     "plan_download",
+    "release",
+    "rescan",
+    "sweep_orphans",
     "using",
+    "verify_files",
 ]
 
 # What an author's module needs, `File`, comes with Pydantic alone; the rest is loaded when it is asked for.
 _LATER = {
-    "disposition_of": "downloads",
-    "Scan": "store",
-    "Route": "storages",
-    "References": "store",
-    "RetentionRule": "retention",
-    "FileSweeper": "sweeper",
-    "Damage": "retention",
     "Content": "uploads",
+    "Damage": "retention",
     "Delivery": "downloads",
     "FileLimits": "uploads",
     "FileStorages": "storages",
     "FileStore": "store",
+    "FileSweeper": "sweeper",
+    "LargeValues": "values",
+    "References": "store",
+    "RetentionRule": "retention",
+    "Route": "storages",
+    "Scan": "scanning",
     "Storage": "storages",
     "StoredObject": "storages",
+    "StubsOf": "values",
+    "Upload": "uploads",
     "clean_filename": "names",
     "detect": "detection",
+    "disposition_of": "downloads",
+    "expire_files": "upkeep",
+    "migrate_files": "upkeep",
     "plan_download": "downloads",
+    "release": "scanning",
+    "rescan": "scanning",
+    "sweep_orphans": "upkeep",
+    "verify_files": "upkeep",
 }
 
 

@@ -24,8 +24,7 @@ _PART_BYTES = 8 * 1024 * 1024
 class BucketStorage:
     """Objects below ``root`` on a file system of fsspec, whose blocking calls run in threads.
 
-    An upload that a killed process left half-way is invisible and costs space: give the bucket a rule that ends
-    incomplete multipart uploads.
+    What a killed process wrote half-way to S3 is invisible and costs space until the sweep ends it.
     """
 
     def __init__(self, name: str, filesystem: AbstractFileSystem, root: str, *, redirects: bool = False) -> None:
@@ -53,8 +52,15 @@ class BucketStorage:
     async def list_folder(self, folder: str) -> list[StoredObject]:
         return await in_thread(self._list, folder)
 
+    async def end_unfinished(self, *, before: datetime) -> int:
+        return await in_thread(self._end_unfinished, before) if self._is_s3 else 0
+
     async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> str | None:
         return await in_thread(self._sign, key, seconds, disposition, content_type) if self._redirects else None
+
+    @property
+    def _is_s3(self) -> bool:
+        return "s3" in (self._filesystem.protocol, *self._filesystem.protocol)
 
     def locate(self, key: str) -> str:
         """The path of ``key`` as the file system takes it."""
@@ -83,7 +89,7 @@ class BucketStorage:
 
     def _sign(self, key: str, seconds: int, disposition: str, content_type: str) -> str | None:
         # Only S3 lets the signature say how a browser is to treat the answer; without it, we serve the bytes.
-        if "s3" not in (self._filesystem.protocol, *self._filesystem.protocol):
+        if not self._is_s3:
             return None
         with self.explained("sign an address"):
             return str(
@@ -104,6 +110,21 @@ class BucketStorage:
             except FileNotFoundError:
                 return []
             return [self._describe(entry, folder) for entry in entries]
+
+    def _end_unfinished(self, before: datetime) -> int:
+        bucket, _, prefix = self._root.partition("/")
+        count, where = 0, {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        with self.explained("list what is unfinished"):
+            while True:
+                page = self._filesystem.call_s3("list_multipart_uploads", **where)
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < before:
+                        named = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                        self._filesystem.call_s3("abort_multipart_upload", Bucket=bucket, **named)
+                        count += 1
+                if not page.get("IsTruncated"):
+                    return count
+                where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _describe(self, entry: dict[str, Any], folder: str) -> StoredObject:
         name = str(entry["name"]).rstrip("/").rpartition("/")[2]

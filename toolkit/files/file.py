@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -78,6 +78,11 @@ class FileMetadata(File):
     state: Literal["stored", "quarantined"] = "stored"
     """A quarantined file is kept and read by nobody."""
     quarantine_reason: str | None = None
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """What a row of ``toolkit_file`` says."""
+        return cls.model_validate(row, from_attributes=True)
 
     def reference(self) -> File:
         """The small reference alone."""

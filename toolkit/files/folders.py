@@ -6,15 +6,16 @@ import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from toolkit.errors import StorageError
 from toolkit.files.parts import report_leftover, write_part
 from toolkit.files.storages import BLOCK_BYTES, StoredObject
-from toolkit.files.threads import in_thread
+from toolkit.files.threads import in_thread, read_ahead
 
 # Absent on Windows, where making a link takes a right that services do not hold.
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -38,18 +39,25 @@ class FolderStorage:
         await write_part(_FilePart(self, key), blocks)
 
     async def read(self, key: str, *, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        while start < end:
-            block = await in_thread(self._take, key, start, min(BLOCK_BYTES, end - start))
-            if not block:
-                return
-            start += len(block)
-            yield block
+        reading = _FileReading(self, key, start)
+        sizes = (min(BLOCK_BYTES, end - at) for at in range(start, end, BLOCK_BYTES))
+        try:
+            async with aclosing(read_ahead(partial(reading.take, size) for size in sizes)) as blocks:
+                async for block in blocks:
+                    if not block:
+                        return
+                    yield block
+        finally:
+            reading.close()
 
     async def delete(self, key: str) -> None:
         await in_thread(self._delete, key)
 
     async def list_folder(self, folder: str) -> list[StoredObject]:
         return await in_thread(self._list, folder)
+
+    async def end_unfinished(self, *, before: datetime) -> int:
+        return 0  # they are listed, with a suffix of their own
 
     async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> None:
         """A folder has no addresses of its own."""
@@ -99,15 +107,6 @@ class FolderStorage:
             _sync_folder(folder.parent)
         self._durable.update(fresh)
 
-    def _take(self, key: str, start: int, size: int) -> bytes:
-        """One block. The file is opened for each, so that a reader who walks away holds nothing open."""
-        path = self.locate(key)
-        with self.explained("read"), FileIO(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "there is no ordinary file in its place")
-            file.seek(start)
-            return file.read(size) or b""
-
     def _delete(self, key: str) -> None:
         path = self.locate(key)
         with self.explained("delete"):
@@ -127,6 +126,30 @@ class FolderStorage:
             is_folder=stat.S_ISDIR(found.st_mode),
             modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
         )
+
+
+class _FileReading:
+    """A file from ``start`` on, opened by the first block that is taken."""
+
+    def __init__(self, storage: FolderStorage, key: str, start: int) -> None:
+        self._storage = storage
+        self._key = key
+        self._start = start
+        self._file: FileIO | None = None
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes, or what is left of them."""
+        with self._storage.explained("read"):
+            if self._file is None:
+                self._file = FileIO(self._storage.locate(self._key), "rb", opener=_open_without_waiting)
+                if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "there is no ordinary file in its place")
+                self._file.seek(self._start)
+            return self._file.read(size) or b""
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class _FilePart:

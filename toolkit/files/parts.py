@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterable
 from typing import Protocol
 
-from toolkit.files.threads import in_thread
+from toolkit.files.threads import Lane, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +29,15 @@ class Part(Protocol):
 
 async def write_part(part: Part, blocks: AsyncIterable[bytes]) -> None:
     """Write all blocks, or leave nothing behind: not if the iteration fails, nor on cancellation."""
+    appending = Lane(part.append)  # the next block comes in while one is being written
     try:
         await in_thread(part.begin)
         async for block in blocks:
-            await in_thread(part.append, block)
+            await appending.put(block)
+        await appending.drain()
         await in_thread(part.finish)
     except BaseException:
+        await appending.settle()
         await in_thread(part.abandon)
         raise
 

@@ -55,6 +55,9 @@ class Storage(Protocol):
     async def list_folder(self, folder: str) -> list[StoredObject]:
         """What is directly in ``folder`` (``""``: the root); nothing if there is no such folder."""
 
+    async def end_unfinished(self, *, before: datetime) -> int:
+        """Take back writes that began ``before``, never ended, and are not listed; how many there were."""
+
     async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> str | None:
         """An address under which anybody may fetch ``key`` for so long; ``None`` where that is not offered."""
 
@@ -74,11 +77,15 @@ class Route:
 class FileStorages:
     """Storages by name. New files go to the default one unless an upload names another."""
 
-    def __init__(self, storages: Mapping[str, Storage], *, default: str, routes: Sequence[Route] = ()) -> None:
+    def __init__(
+        self, storages: Mapping[str, Storage], *, default: str, routes: Sequence[Route] = (), shared: str | None = None
+    ) -> None:
+        """``shared`` names the storage that every process of the installation reaches, wherever it runs."""
         self._storages = dict(storages)
         self.default = default
         self.routes = tuple(routes)
-        for name in (default, *(route.storage for route in self.routes)):
+        self.shared = shared
+        for name in (default, *(route.storage for route in self.routes), *([shared] if shared else [])):
             self.get(name)
 
     def __iter__(self) -> Iterator[Storage]:
@@ -114,7 +121,8 @@ class FileStorages:
         """Storages from ``{"name": url}`` or ``{"name": {"url": url, "options": {...}}}``; connects to none of them.
 
         ``file://./folder`` lies below ``base_folder``. ``options`` go to the file system, such as ``endpoint_url`` for
-        S3. The default is the storage called ``default``, or the only one. ``key`` is the place in the configuration.
+        S3. The default is the storage called ``default``, or the only one; one may be ``shared``. ``key`` is the place
+        in the configuration.
 
         Raises:
             ConfigurationError: an entry is not one of the above, its protocol is not allowed or not installed.
@@ -130,7 +138,15 @@ class FileStorages:
                 f"files.routes names {', '.join(map(repr, unknown))}; expected one of {', '.join(storages)}",
                 key="files.routes",
             )
-        return cls(storages, default=_DEFAULT if _DEFAULT in storages else next(iter(storages)), routes=routes)
+        shared = [name for name, entry in found.items() if isinstance(entry, Mapping) and entry.get("shared")]
+        if len(shared) > 1:
+            raise ConfigurationError(f"{key} declares {', '.join(shared)} as shared; expected one at most", key=key)
+        return cls(
+            storages,
+            default=_DEFAULT if _DEFAULT in storages else next(iter(storages)),
+            routes=routes,
+            shared=next(iter(shared), None),
+        )
 
 
 def _create(name: str, entry: str | Mapping[str, Any], *, base_folder: Path, key: str) -> Storage:
@@ -149,11 +165,13 @@ def _create(name: str, entry: str | Mapping[str, Any], *, base_folder: Path, key
 
 def _read_entry(entry: Any, *, key: str) -> tuple[str, Mapping[str, Any], bool]:
     found = {"url": entry} if isinstance(entry, str) else entry
-    if isinstance(found, Mapping) and set(found) <= {"url", "options", "redirect"}:
+    if isinstance(found, Mapping) and set(found) <= {"url", "options", "redirect", "shared"}:
         url, options, redirects = found.get("url"), found.get("options") or {}, found.get("redirect", False)
-        if isinstance(url, str) and isinstance(options, Mapping) and isinstance(redirects, bool):
-            return url, options, redirects
-    raise ConfigurationError(f"{key} must be a URL, or a mapping of url, options and redirect", key=key)
+        is_shared = found.get("shared", False)
+        are_flags = isinstance(redirects, bool) and isinstance(is_shared, bool)
+        if isinstance(url, str) and isinstance(options, Mapping) and are_flags:
+            return url, options, bool(redirects)
+    raise ConfigurationError(f"{key} must be a URL, or a mapping of url, options, redirect and shared", key=key)
 
 
 def _split(url: str, *, key: str) -> tuple[str, str]:

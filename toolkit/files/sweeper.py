@@ -14,8 +14,11 @@ from sqlmodel import col, select, update
 from toolkit.access import SYSTEM, acting_as
 from toolkit.errors import StorageError
 from toolkit.files.retention import RetentionRule
+from toolkit.files.scanning import rescan
 from toolkit.files.store import FileStore
 from toolkit.files.tables import SweepRow
+from toolkit.files.upkeep import expire_files, sweep_orphans
+from toolkit.files.values import LargeValues, StubsOf
 from toolkit.storage import Database
 
 logger = logging.getLogger(__name__)
@@ -36,15 +39,20 @@ class FileSweeper:
         every: timedelta = timedelta(hours=1),
         orphans_after: timedelta = timedelta(days=1),
         retention: Sequence[RetentionRule] = (),
+        values: LargeValues | None = None,
+        stubs_of: StubsOf | None = None,
     ) -> None:
+        """``stubs_of`` knows which of the large ``values`` are still in a journal."""
         self._database = database
         self._every = every
         self._task: asyncio.Task[None] | None = None
         self._chores: dict[str, Callable[[], Awaitable[int]]] = {
-            "rescan": store.rescan,
-            "retention": lambda: store.expire(retention),
-            "orphans": lambda: store.sweep_orphans(older_than=orphans_after),
+            "rescan": lambda: rescan(store),
+            "retention": lambda: expire_files(store, retention),
+            "orphans": lambda: sweep_orphans(store, older_than=orphans_after),
         }
+        if values is not None and stubs_of is not None:
+            self._chores["values"] = lambda: values.sweep(stubs_of, before=database.clock.now() - orphans_after)
 
     async def open(self) -> None:
         """Begin to look for what is due."""

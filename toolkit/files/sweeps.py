@@ -26,8 +26,8 @@ async def sweep_storage(database: Database, storage: Storage, *, before: datetim
 
     Goes from day to day, so that memory holds the names of one day and no more.
     """
-    count = 0
-    async for objects in _list_days(storage):
+    count = await storage.end_unfinished(before=before)
+    async for objects in list_days(storage, named=_OBJECT):
         old = [found.key for found in objects if found.modified_at is not None and found.modified_at < before]
         for key in await _find_orphans(database, storage, keys=old):
             await storage.delete(key)
@@ -40,14 +40,20 @@ async def sweep_storage(database: Database, storage: Storage, *, before: datetim
     return count
 
 
-async def _list_days(storage: Storage, folder: str = "", depth: int = 0) -> AsyncIterator[list[StoredObject]]:
+async def list_days(storage: Storage, *, named: re.Pattern[str], folder: str = "") -> AsyncIterator[list[StoredObject]]:
+    """The objects below ``folder`` whose names fit, day by day; folders that are no days are left alone."""
+    async for day in _list_folders(storage, folder, depth=0):
+        yield [item for item in day if not item.is_folder and named.fullmatch(_name(item))]
+
+
+async def _list_folders(storage: Storage, folder: str, *, depth: int) -> AsyncIterator[list[StoredObject]]:
     found = await storage.list_folder(folder)
     if depth == len(_FOLDERS):
-        yield [item for item in found if not item.is_folder and _OBJECT.fullmatch(_name(item))]
+        yield found
         return
     for item in found:
         if item.is_folder and _FOLDERS[depth].fullmatch(_name(item)):
-            async for objects in _list_days(storage, item.key, depth + 1):
+            async for objects in _list_folders(storage, item.key, depth=depth + 1):
                 yield objects
 
 

@@ -17,8 +17,10 @@ class FileRow(Table, table=True):
     __table_args__ = (
         CheckConstraint("size >= 0", name="size"),
         CheckConstraint("state IN ('stored', 'quarantined')", name="state"),
-        # The sweep asks which of the objects it found have a row. One object belongs to one file.
-        Index("ux_toolkit_file_key", "storage", "key", unique=True),
+        # The sweep asks which of the objects it found have a row. Files of equal content may share one.
+        Index("ix_toolkit_file_key", "storage", "key"),
+        # Who looks for a content, and an upload that would rather share than store.
+        Index("ix_toolkit_file_sha256", "sha256"),
         # A person's own files, newest first.
         Index("ix_toolkit_file_created_by", "created_by", "id"),
     )

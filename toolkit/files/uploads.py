@@ -1,18 +1,21 @@
-"""Uploads: content of any shape as measured blocks. At no time is more than a block of it in memory."""
+"""Uploads: content of any shape as measured blocks. At no time are more than a few blocks of it in memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from toolkit.errors import InvalidInput, LimitExceeded
 from toolkit.files.detection import HEAD_BYTES
 from toolkit.files.storages import BLOCK_BYTES
-from toolkit.files.threads import in_thread
+from toolkit.files.threads import Lane, in_thread
+
+_SMALLEST_BLOCK: Final = 64 * 1024
 
 Content: TypeAlias = bytes | bytearray | memoryview | Path | AsyncIterable[bytes]
 """What can be uploaded: bytes, the path of a file on this machine, or chunks of any size as they come in."""
@@ -24,6 +27,45 @@ class FileLimits:
 
     max_bytes: int = 25 * 1024 * 1024
     """Of one file."""
+    max_files: int = 100
+    """Of one request."""
+    content_types: Sequence[str] = ("*",)
+    """Patterns such as ``image/*``. What counts is what the content shows."""
+
+    def require_count(self, count: int) -> None:
+        """Refuse a request with ``count`` files, if those are too many.
+
+        Raises:
+            LimitExceeded: they are.
+        """
+        if count > self.max_files:
+            raise LimitExceeded(
+                f"there are more than {self.max_files} files, which is the most that is taken at once",
+                limit=self.max_files,
+                found=count,
+            )
+
+    def require_type(self, content_type: str, *, filename: str) -> None:
+        """Refuse a file of a type that is not taken.
+
+        Raises:
+            InvalidInput: no pattern fits; it names the file.
+        """
+        if not any(fnmatchcase(content_type, pattern) for pattern in self.content_types):
+            expected = ", ".join(self.content_types)
+            raise InvalidInput(
+                f"the content of the file {filename!r} is {content_type}; expected {expected}",
+                errors=[{"loc": filename, "msg": f"found {content_type}, expected {expected}", "type": "content_type"}],
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file on its way in, by what its sender says of it."""
+
+    content: Content
+    filename: str
+    content_type: str | None = None
 
 
 class Meter:
@@ -47,11 +89,16 @@ class Meter:
         Raises:
             LimitExceeded: as soon as more has come than the limits allow.
         """
-        async with aclosing(read_blocks(self._content)) as blocks:
-            async for block in blocks:
-                self._count(block)
-                await in_thread(self._hash.update, block)
-                yield block
+        hashing = Lane(self._hash.update)  # whoever writes a block need not wait for its hash
+        try:
+            async with aclosing(read_blocks(self._content)) as blocks:
+                async for block in blocks:
+                    self._count(block)
+                    await hashing.put(block)
+                    yield block
+            await hashing.drain()
+        finally:
+            await hashing.settle()
 
     def _count(self, block: bytes) -> None:
         self.size += len(block)
@@ -66,7 +113,7 @@ class Meter:
 
 
 async def read_blocks(content: Content) -> AsyncGenerator[bytes, None]:
-    """``content`` in blocks of ``BLOCK_BYTES``; the last may be shorter.
+    """``content`` in blocks that are worth the way of each through the layers; the last may be a small one.
 
     Raises:
         InvalidInput: the content, or a chunk of it, is something else than :data:`Content` says.
@@ -95,19 +142,20 @@ def _read_block(path: Path, start: int) -> bytes:
 
 
 async def _regroup(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Chunks of any size as whole blocks: a network brings small ones, and each block costs a thread's time."""
-    gathered = bytearray()
+    """Chunks as they come, small ones together. Large ones are not copied: a new megabyte costs more than its hash."""
+    gathered: list[bytes] = []
+    count = 0
     async for chunk in chunks:
         if not isinstance(chunk, bytes | bytearray | memoryview):
             raise InvalidInput(_unfit("a chunk of the content", chunk))
-        view = memoryview(chunk)
-        for start in range(0, len(view), BLOCK_BYTES):
-            gathered += view[start : start + BLOCK_BYTES]
-            if len(gathered) >= BLOCK_BYTES:
-                yield bytes(gathered[:BLOCK_BYTES])
-                del gathered[:BLOCK_BYTES]
+        # Bytes stay what they are; over anything else its owner may write while we still need it.
+        gathered.append(bytes(chunk))
+        count += len(chunk)
+        if count >= _SMALLEST_BLOCK:
+            yield b"".join(gathered)
+            gathered, count = [], 0
     if gathered:
-        yield bytes(gathered)
+        yield b"".join(gathered)
 
 
 def _unfit(what: str, found: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -119,6 +120,7 @@ class Engine:
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their start: a history plays the same again
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.context = contextvars.Context()  # what runs inherit: that of whoever opened the engine
         self._notes: dict[str, NoteProgress] = {}
         self.residents = Residents(self)
         self.control = RunControl(self)
@@ -198,6 +200,7 @@ class Engine:
         """Begin to look for runs that are due. The database must be open."""
         self._is_open = True
         self._loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()
         self.database.on_foreign_commit = self.poke
         await self._orchestrator.open()
 

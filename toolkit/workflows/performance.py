@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from toolkit.access import Principal, acting_as
 from toolkit.storage import DataRejected
 from toolkit.workflows.continuations import ContinuedAsNew, successor_of
 from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
@@ -43,8 +44,9 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
     """The function's outcome: its state, and the result or the error as JSON text."""
     workflow = execution.workflow
     place = Scope(execution, task=asyncio.current_task())
+    run = Principal(id=f"run:{execution.run.id}", kind="service", permissions="*")  # not whoever happened to start it
     try:
-        with entered(place):
+        with acting_as(run), entered(place):
             execution.check_alive()
             if execution.run.prior_epoch == 0:  # a run that was begun before hears of a cancel where it stands
                 execution.check()

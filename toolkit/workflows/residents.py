@@ -245,7 +245,8 @@ class Residents:
 
     def _begin(self, execution: Execution) -> None:
         self.running[execution.run.id] = execution
-        execution.task = self._engine.runtime.spawn(perform(execution))
+        # In a context of its own: the batch that brought the run here may have been asked for by anybody's request.
+        execution.task = self._engine.context.copy().run(self._engine.runtime.spawn, perform(execution))
 
     def keep_warm(self, execution: Execution) -> None:
         """A run is suspended: keep its coroutine while there is room for it."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
+from examples.invoice.arithmetic import to_cent
 from examples.invoice.entities import Invoice, InvoiceState, Payment
 from examples.invoice.invoice_data import name_key
 from toolkit.errors import FatalError
@@ -58,8 +59,8 @@ async def register_invoice(claim: Claim) -> Registration:
         number=claim.number,
         issue_date=claim.issue_date,
         currency=claim.currency,
-        gross=claim.gross,
-        amount_due=claim.amount_due,
+        gross=to_cent(claim.gross),
+        amount_due=to_cent(claim.amount_due),
     )
     try:
         # Inserting decides, not looking first: of two runs that insert at the same time the constraint lets one pass.
@@ -86,7 +87,9 @@ async def book_payment(invoice_id: str, *, payee: str, iban: str, amount: Decima
     """Pays the invoice: one row, whose id is returned."""
     session = get_session()
     session.add(await _closed(invoice_id, state=InvoiceState.PAID, reason=reason))
-    payment = Payment(run_id=_run_id(), invoice_id=invoice_id, payee=payee, iban=iban, amount=amount, currency=currency)
+    payment = Payment(
+        run_id=_run_id(), invoice_id=invoice_id, payee=payee, iban=iban, amount=to_cent(amount), currency=currency
+    )
     session.add(payment)
     return payment.id
 

@@ -1,0 +1,27 @@
+"""A decimal is kept to its last digit, or refused; it is never rounded in silence."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.entities.conftest import Caller
+from tests.entities.shop import fields_of
+
+FIT = ["0", "0.01", "-0.01", "123456789012345678.99", "-999999999999999999.99", "1E+3", "5.10", "0E-40", "1.1000"]
+DO_NOT = ["0.001", "1000000000000000000", "1E+30", "-1E+999999", "1E-40", "NaN", "Infinity", "123456789012345678.991"]
+
+
+async def test_a_decimal_that_fits_comes_back_equal(call: Caller) -> None:
+    for total in FIT:
+        made = await call.make("order", number="A-1", total=total)
+        found = await call("GET", "/order", params={"total": total, "limit": 1})
+
+        assert Decimal(made["total"]) == Decimal(total)
+        assert [row["id"] for row in found.json()["items"]] == [made["id"]]
+
+
+async def test_a_decimal_that_does_not_fit_is_refused(call: Caller) -> None:
+    for total in DO_NOT:
+        response = await call("POST", "/order", json={"number": "A-1", "total": total})
+
+        assert (total, response.status_code, fields_of(response)) == (total, 422, ["total"])
