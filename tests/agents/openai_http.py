@@ -111,3 +111,51 @@ def sent(route: Any, number: int = -1) -> dict[str, Any]:
     """The JSON body of a request that a route answered."""
     body: dict[str, Any] = json.loads(route.calls[number].request.content)
     return body
+
+
+def _server_sent(events: list[tuple[str | None, dict[str, Any] | str]]) -> httpx.Response:
+    lines = []
+    for name, data in events:
+        text = data if isinstance(data, str) else json.dumps(data)
+        lines.append(f"event: {name}\ndata: {text}\n\n" if name else f"data: {text}\n\n")
+    return httpx.Response(200, content="".join(lines).encode(), headers={"content-type": "text/event-stream"})
+
+
+def chat_stream(*pieces: str) -> httpx.Response:
+    """A streamed chat completion whose text comes in ``pieces``."""
+    frame = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": "gpt-5-mini-2026",
+    }
+    chunks: list[dict[str, Any]] = [
+        {**frame, "choices": [{"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}]}
+        for piece in pieces
+    ]
+    chunks.append({**frame, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    chunks.append({**frame, "choices": [], "usage": usage})
+    return _server_sent([*((None, chunk) for chunk in chunks), (None, "[DONE]")])
+
+
+def responses_stream(*pieces: str) -> httpx.Response:
+    """A streamed answer of the Responses API whose text comes in ``pieces``."""
+    whole = json.loads(responses_answer("".join(pieces)).content)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    item = {"id": "msg_1", "output_index": 0}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    empty = {"type": "output_text", "text": "", "annotations": []}
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "in_progress", "content": []}
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("response.created", {"response": begun}),
+        ("response.output_item.added", {**item, "item": message}),
+        ("response.content_part.added", {**place, "part": empty}),
+        *(("response.output_text.delta", {**place, "delta": piece, "logprobs": []}) for piece in pieces),
+        ("response.output_text.done", {**place, "text": "".join(pieces), "logprobs": []}),
+        ("response.output_item.done", {**item, "item": whole["output"][0]}),
+        ("response.completed", {"response": whole}),
+    ]
+    return _server_sent(
+        [(name, {"type": name, "sequence_number": number, **data}) for number, (name, data) in enumerate(events)]
+    )

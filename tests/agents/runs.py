@@ -67,6 +67,7 @@ class Runs:
             yield self
         finally:
             await self.engine.close()
+            await self.service.close()
             await self.registry.close()
 
     async def call(self, agent: Agent[Any, Any], input: Any, **arguments: Any) -> Any:
@@ -103,9 +104,14 @@ class Runs:
         """What the call returns in the next process, with changed code if ``agent`` is given."""
         if agent is not None:
             self.called = (agent, *self.called[1:])
+        await self.restart()
+        return await self.outcome()
+
+    async def restart(self) -> None:
+        """Have another process go on with the run."""
+        await self.engine.close()
         await self._start_process()
         self.run = RunHandle(self.engine, self.run.id, self.workflow)
-        return await self.outcome()
 
     def use(self, registry: ModelRegistry) -> None:
         """Have another registry from here on."""
@@ -178,7 +184,7 @@ class Runs:
         assert context is not None
         path = f"{context.path}/{key}"
         cut = self.cut
-        if cut is not None and cut.when == when and path.endswith(f"/{cut.key}"):
+        if cut is not None and cut.when == when and f"/{path}".endswith(f"/{cut.key}"):
             async with self.progress:
                 await self.progress.wait_for(lambda: self.recorded >= set(cut.beside))
             self.is_cut_off.set()

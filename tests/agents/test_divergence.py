@@ -6,8 +6,8 @@ from pydantic import BaseModel
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
 from toolkit.agents import Agent
-from toolkit.agents.agent import _arguments, _reencoded
 from toolkit.agents.fingerprints import differences, digest
+from toolkit.agents.inputs import encode_arguments, reencode_arguments
 from toolkit.errors import AgentDiverged
 
 
@@ -75,4 +75,4 @@ def test_an_input_whose_type_gained_a_default_is_still_the_same_input() -> None:
 
     recorded = '{"input":{"text":"?"},"files":[]}'
 
-    assert _reencoded(Question, recorded) == _arguments(Question(text="?"), [])
+    assert reencode_arguments(Question, recorded) == encode_arguments(Question(text="?"), [])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 from pydantic_ai.models.test import TestModel
 
 from toolkit.app import Toolkit
@@ -37,13 +38,19 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 async def test_the_documented_program_starts_with_the_documented_configuration(example: Any, tmp_path: Path) -> None:
     app = Toolkit().register_workflow(example.read).register_workflow(example.pay_invoice)
-    app.register_workflow(example.read_twice)
+    for workflow in (example.read_twice, example.talk):
+        app.register_workflow(workflow)
+    for agent in (example.clerk, example.archivist, example.measured):
+        app.register_agent(agent)
     content = yaml.safe_load(_blocks("yaml").replace("${OPENAI_API_KEY}", "sk-test"))
 
     async with app.running(settings=Settings.of(content, folder=tmp_path)):
         agents = {agent.name: agent for agent in await app.services.agents.list_agents()}
 
-    assert agents.keys() == {"read_invoice", "payer", "reader"}
+    assert agents.keys() == {
+        *("read_invoice", "payer", "reader", "clerk", "archivist", "chatter", "measured"),
+    }
+    assert agents["clerk"].tools == {"book": "write", "discount": "read", "read_invoice": "read"}
     assert agents["payer"].needs_approval == ["pay"]
 
 
@@ -60,3 +67,33 @@ async def test_the_documented_workflow_runs(example: Any, tmp_path: Path) -> Non
         file = await app.services.files.upload(b"Invoice of ACME over 12.50", filename="7.txt")
         run = await app.start(example.read, file)
         assert await run.result() == example.Invoice(**answer)
+
+
+async def test_the_documented_conversation_and_stream_run(example: Any, tmp_path: Path) -> None:
+    app = Toolkit().register_workflow(example.talk).register_agent(example.archivist)
+    app.register_model_factory("invoice_model", lambda settings: TestModel(custom_output_text="fine"))
+
+    async with app.running(settings=Settings.of({}, folder=tmp_path)):
+        assert await (await app.start(example.talk, "How are you?")).result() == "fine"
+        with app.services.current():
+            assert (await example.archivist("What is there?")).output == "fine"
+
+
+async def test_the_documented_evaluation_passes(example: Any, tmp_path: Path) -> None:
+    from toolkit.agents import Case, Gate, Scorer
+
+    body = yaml.safe_load(_blocks("json"))
+    scorers = [TypeAdapter(Scorer).validate_python(one) for one in body["scorers"]]
+    assert [one.kind for one in scorers] == ["exact", "case_insensitive", "near", "custom", "judge"]
+    Gate.model_validate(body["gate"])
+    app = Toolkit().register_agent(example.measured)
+    answer = {"vendor": "ACME", "total": "12.50"}
+    app.register_model_factory("invoice_model", lambda settings: TestModel(custom_output_args=answer))
+
+    async with app.running(settings=Settings.of({}, folder=tmp_path)):
+        services = app.services
+        case = Case(name="one", input="Invoice of ACME", expected=answer)
+        _, run = await services.agents.evaluations.begin(
+            services.engine, "measured", "golden", cases=[case], scorers=scorers[2:4]
+        )
+        assert (await run.result()).passed

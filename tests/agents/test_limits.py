@@ -14,14 +14,12 @@ import respx
 from tests.agents.openai_http import CHAT_URL, chat_answer, chat_call
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
-from toolkit.agents import Agent, Limits, ModelRegistry, Retries, run_limits, using_model
+from toolkit.agents import Agent, Limits, ModelRegistry, Retries, using_model
 from toolkit.errors import (
     AgentDiverged,
     BudgetExceeded,
     ConfigurationError,
-    DefinitionError,
     ModelBehaviorError,
-    RunBudgetExceeded,
     TurnsExceeded,
 )
 from toolkit.storage import Database
@@ -130,32 +128,6 @@ async def test_a_person_can_stop_the_agent(openai: respx.MockRouter, runs: Runs)
 
     with pytest.raises(BudgetExceeded):
         await runs.outcome()
-
-
-async def test_all_agents_of_a_run_together_stop_at_the_limits_of_the_run(openai: respx.MockRouter, runs: Runs) -> None:
-    route = openai.post(CHAT_URL).mock(return_value=chat_answer("ok"))
-    runs.use(_registry(price=PRICE))
-    caught = []
-
-    async def three_times(input: str) -> str:
-        with run_limits(Limits(cost=Decimal("0.20"))):
-            for _ in range(3):
-                try:
-                    await _agent()(input)
-                except RunBudgetExceeded as error:
-                    caught.append(error)
-        return "over"
-
-    assert await runs.call(three_times, "?") == "over"  # type: ignore[arg-type]
-    assert route.call_count == 2
-    (error,) = caught
-    assert (error.limit, error.used) == ("cost", Decimal("0.20"))
-
-
-@pytest.mark.parametrize("limits", [{"wall": timedelta(1)}, {"tool_calls": 1}, {"cost": 1, "on_reached": "ask"}])
-def test_a_run_has_no_other_limits(limits: dict[str, Any]) -> None:
-    with pytest.raises(DefinitionError), run_limits(Limits(**limits)):
-        pass
 
 
 async def test_time_that_a_person_takes_does_not_count() -> None:

@@ -2,14 +2,25 @@
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.agents.agent import Agent, AgentInput, Retries
-from toolkit.agents.approvals import Approval, CallDecision, CallDecisions, HeldCalls
+from toolkit.agents.agent import Agent
+from toolkit.agents.approvals import Approval, CallDecision, CallDecisions, HeldCalls, check_decisions
 from toolkit.agents.changes import Changes
-from toolkit.agents.limits import LimitDecision, Limits, LimitShown, run_limits
+from toolkit.agents.configs import AgentInput, Retries
+from toolkit.agents.data_sets import Case, StoredCase, read_cases
+from toolkit.agents.evaluation_service import Evaluation
+from toolkit.agents.evaluations import AGENT_WORKFLOWS, EvaluationComparison, EvaluationReport, Gate
+from toolkit.agents.event_log import AgentEventLog, LoggedEvent
+from toolkit.agents.events import AgentEvent, report_progress
+from toolkit.agents.histories import History
+from toolkit.agents.limits import LimitDecision, Limits, LimitShown
+from toolkit.agents.mcp_servers import gated, mcp_server
 from toolkit.agents.model_registry import ConfiguredModelKey, ModelRegistry, using_model
 from toolkit.agents.people import People, Question, Reply
 from toolkit.agents.results import AgentRunResult, Usage
+from toolkit.agents.run_budgets import run_limits
+from toolkit.agents.scorers import CaseInsensitive, Custom, Exact, Judge, Near, Score, Scored, Scorer
 from toolkit.agents.service import AgentDifference, AgentService, AgentSummary, AgentVersion
+from toolkit.agents.simulations import input_of, simulate, tool_context_of
 from toolkit.agents.tools import Effect, Tool, get_tool_context, tool, tool_idempotency_key
 
 if TYPE_CHECKING:
@@ -17,8 +28,11 @@ if TYPE_CHECKING:
     from pydantic_ai import RunContext as ToolContext
 
 __all__ = [
+    "AGENT_WORKFLOWS",
     "Agent",
     "AgentDifference",
+    "AgentEvent",
+    "AgentEventLog",
     "AgentInput",
     "AgentRunResult",
     "AgentService",
@@ -27,26 +41,50 @@ __all__ = [
     "Approval",
     "CallDecision",
     "CallDecisions",
+    "Case",
+    "CaseInsensitive",
     "Changes",
     "ConfiguredModelKey",
+    "Custom",
     "Effect",
+    "Evaluation",
+    "EvaluationComparison",
+    "EvaluationReport",
+    "Exact",
+    "Gate",
     "HeldCalls",
+    "History",
+    "Judge",
     "LimitDecision",
     "LimitShown",
     "Limits",
+    "LoggedEvent",
     "ModelRegistry",
     "ModelRetry",
+    "Near",
     "People",
     "Question",
     "Reply",
     "Retries",
+    "Score",
+    "Scored",
+    "Scorer",
+    "StoredCase",
     "Tool",
     "ToolContext",
     "ToolFailed",
     "Usage",
+    "check_decisions",
+    "gated",
     "get_tool_context",
+    "input_of",
+    "mcp_server",
+    "read_cases",
+    "report_progress",
     "run_limits",
+    "simulate",
     "tool",
+    "tool_context_of",
     "tool_idempotency_key",
     "using_model",
 ]

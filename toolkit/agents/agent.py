@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import count
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
 from typing_extensions import TypeVar
 
 from toolkit.agents.approvals import Approval
 from toolkit.agents.attachments import check_files, files_of, read_message
 from toolkit.agents.calls import AgentCall, current_spending, entered
 from toolkit.agents.changes import Definition
+from toolkit.agents.configs import AgentInput, Given, RecordedConfig, Retries
+from toolkit.agents.events import Channel, shown, tell
 from toolkit.agents.failures import retry_policy, translated_failure
 from toolkit.agents.fingerprints import digest
-from toolkit.agents.limits import Limits, ask_to_raise, current_run_limits
+from toolkit.agents.histories import History, keep_history, recall_history
+from toolkit.agents.inputs import check_input, check_tool_context, encode_arguments, reencode_arguments
+from toolkit.agents.limits import Limits, ask_to_raise
 from toolkit.agents.model_registry import ModelRegistry, current_registry
 from toolkit.agents.people import Desk, People
 from toolkit.agents.prices import price_of
 from toolkit.agents.prompts import Prompt
 from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
+from toolkit.agents.run_budgets import current_run_limits, recall_stop
+from toolkit.agents.scorers import custom_scorers
 from toolkit.agents.service import AgentService
+from toolkit.agents.simulations import current_simulation
 from toolkit.agents.tools import (
+    Effect,
     Tool,
     check_context_type,
     check_toolsets,
@@ -40,56 +44,23 @@ from toolkit.errors import (
     AgentDiverged,
     BudgetExceeded,
     DefinitionError,
-    InvalidInput,
     ModelBehaviorError,
     RunBudgetExceeded,
 )
 from toolkit.files import File
-from toolkit.serialization import Codec, codec_for, describe
+from toolkit.serialization import Codec, codec_for
 from toolkit.workflows import checkpoint, current_run, resource, run_step, step_context
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent as PydanticAgent
     from pydantic_ai.messages import ModelResponse, UserContent
     from pydantic_ai.toolsets import AbstractToolset
-    from pydantic_ai.usage import UsageLimits
 
 ContextT = TypeVar("ContextT", default=Any)
 
-AgentInput = str | BaseModel | Sequence[str | BaseModel]
-"""Text, a Pydantic model, a ``File`` (which is one), or a list of them."""
-
 OutputMode = Literal["tool", "native", "prompted"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Retries:
-    """How often something is asked again before the agent gives up."""
-
-    model: int = 3
-    """A request that failed for a passing reason: rate limit, overload, network."""
-    tools: int = 1
-    """A tool call that the model got wrong, or whose tool raised ``ModelRetry``; for each tool."""
-    output: int = 1
-    """An answer that does not fit ``output_type``."""
-    behavior: int = 0
-    """The whole work, from its first request, after the model came to nothing usable; tools are called again too."""
-
-
-class RecordedConfig(BaseModel):
-    """What one call goes by from its first attempt to its end; the first checkpoint of every call."""
-
-    system_prompt: str
-    user_prompt: str
-    model: str
-    settings: dict[str, Any]
-    max_turns: int
-    tools: str
-    """Digest of the tools' names and signatures; for the reader, who wonders why a resumed run diverged."""
-    limits: Limits = Limits()
-    version: int | None = None
-    """Of the agent's versions; None is its code."""
-    started_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+_RETRIES = Retries()
 
 
 class Agent(Generic[OutputT, ContextT]):
@@ -105,6 +76,12 @@ class Agent(Generic[OutputT, ContextT]):
     Tools that move money wait for a person (``approval`` says who is asked); ``limits`` bounds what one call uses.
     Where the code changed under a run and would now ask something else, the run fails (``on_divergence="fail"``), or
     the agent begins its work again from the first request (``"restart"``), which pays and calls tools once more.
+
+    With ``stream`` text is told while the model writes it (see :mod:`toolkit.agents.events`). With ``keep_history`` the
+    result has a ``history``, which a later call of this or another agent takes to go on with the conversation.
+
+    ``scorers`` (functions, or evaluators of pydantic-evals) and ``evaluation_context`` (makes the tool context) are for
+    evaluations. ``activation_requires`` names a data set: a version is activated only after it has passed on it.
 
     Raises:
         DefinitionError: a template, a tool or the tool context is declared in a way that cannot work.
@@ -127,8 +104,13 @@ class Agent(Generic[OutputT, ContextT]):
         output_mode: OutputMode = "tool",
         limits: Limits | None = None,
         approval: Approval | None = None,
-        retries: Retries = Retries(),
+        retries: Retries = _RETRIES,
         on_divergence: Literal["fail", "restart"] = "fail",
+        stream: bool = False,
+        keep_history: bool = False,
+        scorers: Sequence[Any] = (),
+        evaluation_context: Callable[[], ContextT] | None = None,
+        activation_requires: str | None = None,
     ) -> None:
         if not name or "/" in name or any(character.isspace() for character in name):
             raise DefinitionError(
@@ -152,6 +134,11 @@ class Agent(Generic[OutputT, ContextT]):
         self.approval = approval or Approval()
         self.model_parameters = dict(model_parameters or {})
         self.output_mode, self.on_divergence = output_mode, on_divergence
+        self.stream, self.keep_history = stream, keep_history
+        self.scorers = tuple(scorers)
+        custom_scorers(self.scorers, agent=name)
+        self.evaluation_context, self.activation_requires = evaluation_context, activation_requires
+        self._pydantic_agents: dict[bool, PydanticAgent[Any, Any]] = {}
         frame = sys._getframe(1)  # noqa: SLF001  # where the author wrote it, for messages about duplicates
         self.source = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -159,9 +146,16 @@ class Agent(Generic[OutputT, ContextT]):
         return f"Agent({self.name!r}, model={str(self.model)!r})"
 
     async def __call__(
-        self, input: AgentInput, *, tool_context: ContextT | None = None, files: Sequence[File] = ()
+        self,
+        input: AgentInput,
+        *,
+        tool_context: ContextT | None = None,
+        files: Sequence[File] = (),
+        history: History | None = None,
     ) -> AgentRunResult[OutputT]:
         """Do the work for one input. ``files`` go along with it; a ``File`` as input goes as a file as well.
+
+        ``history`` is that of an earlier result: the model is told what was said then, before this input.
 
         Raises:
             InvalidInput: the input is not what this agent takes.
@@ -173,19 +167,19 @@ class Agent(Generic[OutputT, ContextT]):
             WrongContext: a person may have to be asked, and the agent was called inside a step or a tool.
             AgentDiverged: the code changed while the run was away, and would now ask something else.
         """
-        self._check_input(input)
-        self._check_tool_context(tool_context)
+        check_input(input, agent=self.name, input_type=self.input_type)
+        check_tool_context(tool_context, agent=self.name, wanted=self.tool_context_type)
         sent = files_of(input, files)
         check_files(sent)
         can_wait = current_run() is not None and step_context() is None  # below a step or a tool no run can wait
-        given = _Given(input=input, files=sent, tool_context=tool_context)
+        given = Given(input=input, files=sent, tool_context=tool_context, history=history)
         result = await run_step(
             name=self.name,
             kind="agent",
             body=partial(self._perform, given, can_wait=can_wait),
             result=self._result_codec,
-            arguments=_arguments(input, files),
-            reencode=partial(_reencoded, type(input)) if isinstance(input, BaseModel) else None,
+            arguments=encode_arguments(input, files, history),
+            reencode=partial(reencode_arguments, type(input)) if isinstance(input, BaseModel) else None,
             can_wait=can_wait,
         )
         spending = current_spending()
@@ -201,10 +195,16 @@ class Agent(Generic[OutputT, ContextT]):
         """The JSON Schema of ``output``."""
         return codec_for(self.output_type).schema()
 
-    async def _perform(self, given: _Given, *, can_wait: bool) -> AgentRunResult[OutputT]:
+    async def _perform(self, given: Given, *, can_wait: bool) -> AgentRunResult[OutputT]:
         step = step_context()
         desk = Desk(agent=self.name, people=resource(People), obstacle=None if can_wait else _obstacle())
-        if step is not None and desk.obstacle is not None and (self._gated or self.limits.on_reached == "ask"):
+        may_ask = current_simulation() is None
+        if (
+            step is not None
+            and may_ask
+            and desk.obstacle is not None
+            and (self._gated or self.limits.on_reached == "ask")
+        ):
             desk.require()  # before anything is paid
         lost = Spending()
         result = await self._attempts(given, desk, lost)
@@ -213,7 +213,7 @@ class Agent(Generic[OutputT, ContextT]):
             step.details.update(model=result.model, usage=result.usage.model_dump(), cost=_shown(result.cost))
         return result
 
-    async def _attempts(self, given: _Given, desk: Desk, lost: Spending) -> AgentRunResult[OutputT]:
+    async def _attempts(self, given: Given, desk: Desk, lost: Spending) -> AgentRunResult[OutputT]:
         """The work, begun again where that is wanted; every beginning has checkpoints of its own."""
         for number in count():
             try:
@@ -226,56 +226,75 @@ class Agent(Generic[OutputT, ContextT]):
                     raise
         raise AssertionError  # count() does not end
 
-    async def _attempt(self, given: _Given, desk: Desk, lost: Spending, *, prefix: str) -> AgentRunResult[OutputT]:
+    async def _attempt(self, given: Given, desk: Desk, lost: Spending, *, prefix: str) -> AgentRunResult[OutputT]:
         """The work from its first request; after a limit is raised it is gone through again, all from the journal."""
-        registry, step = current_registry(), step_context()
+        registry = current_registry()
         await registry.load(self.model)
         config = await self._settle_config(registry, given, desk, prefix=prefix)
         await registry.load(config.model)
         message = await read_message(config.user_prompt, given.files)
         limits = config.limits
         for number in count():
-            call = AgentCall(
-                agent=self.name,
-                model=config.model,
-                registry=registry,
-                tool_context=given.tool_context,
-                retry=retry_policy(self.retries.model),
-                step_id=f"{step.run_id}/{step.path}" if step is not None else None,
-                desk=desk,
-                limits=limits,
-                approval=self.approval,
-                effects={tool.name: tool.effect for tool in self.tools},
-                gated=self._gated,
-                started_at=config.started_at,
-                prefix=prefix,
-            )
+            call = self._call(registry, given, desk, config, limits, prefix=prefix)
+            question = f"{prefix}limit:{number}"
+            if call.step_id is not None:
+                recall_stop(step=call.path, key=question)
             try:
-                return await desk.attend(self._ask(call, config, message))
-            except RunBudgetExceeded:
-                raise
+                return await desk.attend(self._ask(call, config, message, given))
             except BudgetExceeded as reached:
-                if limits.on_reached == "fail" or desk.obstacle is not None:
+                of_run = current_run_limits() if isinstance(reached, RunBudgetExceeded) else None
+                asking = of_run or limits
+                if asking.on_reached == "fail" or desk.obstacle is not None:
                     raise
-                limits = await ask_to_raise(limits, reached, desk, key=f"{prefix}limit:{number}")
+                raised = await ask_to_raise(asking, reached, desk, key=question)
+                limits = limits if of_run is not None else raised
             except (AgentDiverged, ModelBehaviorError):
                 lost.add(call.spent.usage + call.nested.usage, total((call.spent.cost, call.nested.cost)))
                 raise
         raise AssertionError
 
-    async def _settle_config(
-        self, registry: ModelRegistry, given: _Given, desk: Desk, *, prefix: str
-    ) -> RecordedConfig:
+    def _call(
+        self,
+        registry: ModelRegistry,
+        given: Given,
+        desk: Desk,
+        config: RecordedConfig,
+        limits: Limits,
+        *,
+        prefix: str,
+    ) -> AgentCall:
+        step, simulation = step_context(), current_simulation()
+        return AgentCall(
+            agent=self.name,
+            model=config.model,
+            registry=registry,
+            tool_context=given.tool_context,
+            retry=retry_policy(self.retries.model),
+            step_id=f"{step.run_id}/{step.path}" if step is not None else None,
+            path=step.path if step is not None else self.name,
+            desk=desk,
+            limits=limits,
+            approval=self.approval,
+            effects=self._effects,
+            gated=self._gated,
+            started_at=config.started_at,
+            channel=simulation.channel if simulation is not None else _channel(),
+            simulation=simulation,
+            prefix=prefix,
+        )
+
+    async def _settle_config(self, registry: ModelRegistry, given: Given, desk: Desk, *, prefix: str) -> RecordedConfig:
         """What this work goes by: decided when it first begins, read from the journal ever after."""
 
         async def decide() -> str:
-            made = await self._definition()
+            simulation = current_simulation()
+            made = (simulation and simulation.definitions.get(self.name)) or await self._definition()
             of_run = current_run_limits()
             if made.limits.cost is not None or (of_run is not None and of_run.cost is not None):
                 registry.check_price(made.model, wanted_by=f"agent {self.name!r}")
             step = step_context()
             if step is not None:
-                step.details.update(agent=self.name, version=made.number)
+                step.details.update(agent=self.name, version=made.number, started_at=desk.now().isoformat())
             return RecordedConfig(
                 system_prompt=made.system_prompt.render(given.input, given.files),
                 user_prompt=made.user_prompt.render(given.input, given.files),
@@ -312,19 +331,25 @@ class Agent(Generic[OutputT, ContextT]):
         return kept
 
     async def _ask(
-        self, call: AgentCall, config: RecordedConfig, message: str | list[UserContent]
+        self, call: AgentCall, config: RecordedConfig, message: str | list[UserContent], given: Given
     ) -> AgentRunResult[OutputT]:
-        agent = self._pydantic_agent
+        from toolkit.agents.assembly import usage_limits
+        from toolkit.agents.durability import telling_once
+
         settings: Any = config.settings
+        earlier, earlier_files = await recall_history(given.history) if given.history is not None else (None, [])
+        simulation = call.simulation
+        agent = self._pydantic_agent(streams=self.stream if simulation is None else simulation.streams)
         try:
-            with entered(call):
+            with entered(call), telling_once(call):
                 found = await agent.run(
                     message,
                     model=config.model,
                     instructions=config.system_prompt or None,
                     deps=call.tool_context,
                     model_settings=settings,
-                    usage_limits=_usage_limits(call, fallback=config.max_turns),
+                    usage_limits=usage_limits(call, max_turns=config.max_turns),
+                    message_history=earlier,
                 )
         except Exception as error:
             translated = translated_failure(error, agent=self.name, model=config.model, limits=call.limits)
@@ -343,36 +368,27 @@ class Agent(Generic[OutputT, ContextT]):
             message.usage.cost if call.step_id else price_of(message, price)
             for message, price in zip(responses, prices, strict=True)
         )
-        return self._result_type(
+        history = None
+        if self.keep_history and call.step_id is not None:
+            body = partial(keep_history, self.name, found.all_messages(), [*earlier_files, *given.files])
+            kept = await checkpoint(f"{call.prefix}history", kind="compute", body=body)
+            history = History.model_validate_json(kept.value)
+        result = self._result_type(
             output=found.output,
             usage=Usage.of(found.usage) + call.nested.usage,
             cost=total((*costs, call.nested.cost)),
             model=last.model_name or str(config.model),
+            history=history,
         )
+        tell(call, "output", "output", output=shown(result.output), usage=result.usage, cost=result.cost)
+        return result
 
-    @cached_property
-    def _pydantic_agent(self) -> PydanticAgent[Any, Any]:
-        from pydantic_ai import Agent as PydanticAgent
-        from pydantic_ai import NativeOutput, PromptedOutput, ToolOutput
+    def _pydantic_agent(self, *, streams: bool) -> PydanticAgent[Any, Any]:
+        from toolkit.agents.assembly import assemble
 
-        from toolkit.agents.durability import CheckpointDurability
-
-        # Once more: now every annotation can be resolved.
-        check_wanted_contexts(self.tools, agent=self.name, context_type=self.tool_context_type)
-        output: Any = self.output_type
-        if output is not str:
-            output = {"tool": ToolOutput, "native": NativeOutput, "prompted": PromptedOutput}[self.output_mode](output)
-        return PydanticAgent(
-            str(self.model),
-            name=self.name,
-            deps_type=self.tool_context_type or object,
-            output_type=output,
-            tools=pydantic_tools(self.tools, agent=self.name),
-            toolsets=self.toolsets,
-            retries={"tools": self.retries.tools, "output": self.retries.output},
-            capabilities=[CheckpointDurability()],
-            defer_model_check=True,
-        )
+        if streams not in self._pydantic_agents:
+            self._pydantic_agents[streams] = assemble(self, streams=streams)
+        return self._pydantic_agents[streams]
 
     @cached_property
     def _result_type(self) -> type[AgentRunResult[OutputT]]:
@@ -388,69 +404,27 @@ class Agent(Generic[OutputT, ContextT]):
         return digest([(found.name, found.description, found.function_schema.json_schema) for found in tools])
 
     @cached_property
+    def _effects(self) -> dict[str, Effect]:
+        known: dict[str, Effect] = {}
+        for toolset in self.toolsets:
+            known |= getattr(toolset, "effects", {})
+        return known | {tool.name: tool.effect for tool in self.tools}
+
+    @cached_property
     def _gated(self) -> frozenset[str]:
         return frozenset(tool.name for tool in self.tools if tool.is_gated)
 
-    def _check_input(self, input: Any) -> None:
-        if self.input_type is not None and not _is_a(self.input_type, input):
-            raise InvalidInput(f"agent {self.name!r} takes {describe(self.input_type)}, not {type(input).__qualname__}")
-        items = input if isinstance(input, list | tuple) else [input]
-        wrong = [type(item).__qualname__ for item in items if not isinstance(item, str | BaseModel)]
-        if wrong:
-            raise InvalidInput(
-                f"agent {self.name!r} was given {wrong[0]}; "
-                "its input is text, a Pydantic model, a File or a list of them"
-            )
 
-    def _check_tool_context(self, tool_context: Any) -> None:
-        wanted = self.tool_context_type
-        if wanted is None and tool_context is not None:
-            raise DefinitionError(f"agent {self.name!r} has no tool_context_type; declare it to pass tool_context=")
-        if wanted is not None and not isinstance(tool_context, wanted):
-            raise DefinitionError(
-                f"agent {self.name!r} needs tool_context={wanted.__qualname__}(...), "
-                f"not {type(tool_context).__qualname__}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Given:
-    """What one call was given."""
-
-    input: AgentInput
-    files: Sequence[File]
-    tool_context: Any
+def _channel() -> Channel | None:
+    """Where the events of the run that the caller stands in go."""
+    service, run = resource(AgentService), current_run()
+    return service.events.channel(run.run_id) if service is not None and run is not None else None
 
 
 def _obstacle() -> str:
     if current_run() is None:
         return "it runs outside of a run"
     return "it was called inside a step or a tool, where a run cannot wait; call it in the workflow"
-
-
-def _usage_limits(call: AgentCall, *, fallback: int) -> UsageLimits:
-    """What the library watches. Money and tokens are ours: it would throw the last answer away, and knows no prices."""
-    from pydantic_ai.usage import UsageLimits
-
-    return UsageLimits(request_limit=call.limits.requests or fallback, tool_calls_limit=call.limits.tool_calls)
-
-
-def _is_a(type_: Any, value: object) -> bool:
-    """Whether ``value`` is of a class, of one class of a union, or of the class behind ``list[...]``."""
-    origin = get_origin(type_)
-    if origin in (Union, UnionType):
-        return any(_is_a(arm, value) for arm in get_args(type_))
-    return isinstance(value, origin or type_)
-
-
-def _arguments(input: Any, files: Sequence[Any]) -> str:
-    return to_json({"input": input, "files": list(files)}).decode()
-
-
-def _reencoded(type_: type[BaseModel], recorded: str) -> str:
-    """Recorded arguments as today's type of the input writes them; a field with a default may have joined since."""
-    kept = from_json(recorded)
-    return _arguments(codec_for(type_).decode(to_json(kept["input"])), kept["files"])
 
 
 def _shown(cost: object | None) -> str | None:

@@ -18,16 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json, to_jsonable_python
 
 from toolkit.agents.calls import AgentCall
+from toolkit.agents.events import shown, tell
 from toolkit.agents.fingerprints import digest
 from toolkit.agents.people import Question, Reply
 from toolkit.agents.tools import Effect
-from toolkit.errors import AgentDiverged, DefinitionError
+from toolkit.errors import AgentDiverged, DefinitionError, InvalidInput
+from toolkit.serialization import field_errors
 from toolkit.workflows import checkpoint, step_context
 
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
     from pydantic_ai.messages import ToolCallPart
     from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
+
+    from toolkit.agents.agent import Agent
 
 _LONGEST_REASON = 2000
 
@@ -109,6 +113,40 @@ class ArgumentsInvalid(ValueError):
     """Edited arguments that the tool does not take."""
 
 
+def check_decisions(agent: Agent[Any, Any], held: HeldCalls, decisions: CallDecisions) -> None:
+    """See, before an answer counts, that it is about the calls that are held and that edited arguments fit their tools.
+
+    Tools of toolsets are known only while the agent works: what is wrong with theirs is asked about again.
+
+    Raises:
+        InvalidInput: it is not, or they do not; with an entry for each field.
+    """
+    from toolkit.agents.tools import pydantic_tools
+
+    calls = {one.id: one for one in held.calls}
+    made = [decision.id for decision in decisions.decisions]
+    errors = [
+        {"loc": "decisions", "msg": f"decide about the call {id_} once", "type": "decision"}
+        for id_ in sorted(calls.keys() | set(made))
+        if made.count(id_) != 1 or id_ not in calls
+    ]
+    tools = {tool.name: tool for tool in agent.tools}
+    for at, decision in enumerate(decisions.decisions):
+        tool = tools.get(calls[decision.id].tool) if decision.id in calls else None
+        if tool is None or decision.decision == "deny" or decision.arguments is None:
+            continue
+        (found,) = pydantic_tools([tool], agent=agent.name)
+        try:
+            found.function_schema.validator.validate_python(decision.arguments)
+        except ValidationError as error:
+            errors += [
+                {**wrong, "loc": f"decisions.{at}.arguments.{wrong['loc']}".rstrip(".")}
+                for wrong in field_errors(error)
+            ]
+    if errors:
+        raise InvalidInput(f"the decisions do not fit the calls: {errors[0]['msg']}", errors=errors)
+
+
 async def decide(call: AgentCall, context: RunContext[Any], requests: DeferredToolRequests) -> DeferredToolResults:
     """Hold the calls of ``requests``, have a person decide, and say so in pydantic-ai's words."""
     from pydantic_ai.tools import ToolApproved, ToolDenied
@@ -131,17 +169,27 @@ def digest_of_call(tool: str, arguments: Mapping[str, Any]) -> str:
 
 
 async def _verdicts(call: AgentCall, context: RunContext[Any], held: Sequence[HeldCall]) -> list[Verdict]:
+    if call.simulation is not None:  # nothing of it is carried out
+        _tell_asked(call, "simulated", held)
+        return [Verdict(id=one.id, outcome="approved", digest=one.digest) for one in held]
     if call.step_id is None:
         reason = "This action needs the approval of a person, and nobody can be asked outside of a run."
         return [Verdict(id=one.id, outcome="denied", digest=one.digest, reason=reason) for one in held]
     number = call.occurrence("approval")
     asked_at = await _record_held(call, number, held)
     key = f"{call.prefix}decision:{number}"
+    _tell_asked(call, f"approval:{number}", held)
     if key not in call.desk.answers:  # a pass after a raised limit has the answer already
-        call.desk.answers[key] = await _ask(call, context, held, asked_at=asked_at)
-    verdicts: list[Verdict] = call.desk.answers[key]
-    await _record_verdicts(call, key, held, verdicts)
-    return verdicts
+        before = call.desk.waited
+        verdicts = await _ask(call, context, held, asked_at=asked_at)
+        call.desk.answers[key] = (verdicts, call.desk.waited - before)
+    answered: tuple[list[Verdict], timedelta] = call.desk.answers[key]
+    await _record_verdicts(call, key, held, *answered)
+    return answered[0]
+
+
+def _tell_asked(call: AgentCall, place: str, held: Sequence[HeldCall]) -> None:
+    tell(call, "approval_asked", f"{place}/asked", calls=[shown(one.model_dump(mode="json")) for one in held])
 
 
 async def _ask(
@@ -259,8 +307,13 @@ async def _record_held(call: AgentCall, number: int, held: Sequence[HeldCall]) -
     return recorded.asked_at
 
 
-async def _record_verdicts(call: AgentCall, key: str, held: Sequence[HeldCall], verdicts: Sequence[Verdict]) -> None:
+async def _record_verdicts(
+    call: AgentCall, key: str, held: Sequence[HeldCall], verdicts: Sequence[Verdict], waited: timedelta
+) -> None:
     async def body() -> str:
+        step = step_context()
+        assert step is not None  # the body of a checkpoint
+        step.details["waited_seconds"] = waited.total_seconds()
         tools = {one.id: one.tool for one in held}
         for verdict in verdicts:
             kept = verdict.model_dump(include={"digest", "by", "task_id"})

@@ -21,7 +21,9 @@ from toolkit.workflows import RetryPolicy
 
 if TYPE_CHECKING:
     from toolkit.agents.approvals import Approval, Verdict
+    from toolkit.agents.events import Channel
     from toolkit.agents.model_registry import ModelRegistry
+    from toolkit.agents.simulations import Simulation
     from toolkit.agents.tools import Effect
 
 
@@ -38,6 +40,8 @@ class AgentCall:
     """For model requests."""
     step_id: str | None
     """Run and path of the agent's step, the same in every attempt; None outside a run, where nothing is recorded."""
+    path: str
+    """Path of the agent's step; outside a run, its name."""
     desk: Desk
     limits: Limits
     approval: Approval
@@ -49,6 +53,14 @@ class AgentCall:
     """When the call began, in its first attempt."""
     prefix: str = ""
     """Before every checkpoint key: another one for work that began from scratch again."""
+    channel: Channel | None = None
+    """Where its events go."""
+    simulation: Simulation | None = None
+    """What it is tried out with, if it is only tried out."""
+    stream: str = ""
+    """The answer that is being streamed."""
+    is_replaying: bool = False
+    """Whether the last unit came from the journal."""
     ordinals: Counter[str] = field(default_factory=Counter)
     """How many checkpoints of each name there were, so that names can repeat and keys do not."""
     messages_seen: int = 0

@@ -15,7 +15,8 @@ An agent called by a tool has its checkpoints below the tool's. Loaded only wher
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -23,7 +24,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import pydantic_ai
-from pydantic_ai import RunContext
+from pydantic_ai import RunContext, durable_exec
 from pydantic_ai.durable_exec import (
     JSON_CODEC,
     BaseDurabilityCapability,
@@ -39,20 +40,27 @@ from pydantic_ai.durable_exec import (
     ToolsetValidateToolArgumentsId,
     conversation_id_from_run_id,
 )
-from pydantic_ai.messages import ModelResponse
+from pydantic_ai.exceptions import ModelRetry, ToolFailed, ToolRetryError
+from pydantic_ai.messages import ModelResponse, ToolCallPart
 from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameters, ModelResolutionContext
-from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDefinition
 from pydantic_core import to_jsonable_python
 
 from toolkit.agents.approvals import Verdict, decide, digest_of_call
 from toolkit.agents.calls import AgentCall, collected_spending, current_call
+from toolkit.agents.events import shown, tell
 from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
-from toolkit.agents.limits import check_run, used_by_request
 from toolkit.agents.prices import price_of
 from toolkit.agents.results import Spending, Usage
+from toolkit.agents.run_budgets import check_request, check_tool_calls, stop_again, used_by_request
+from toolkit.agents.tools import RESERVED_NAME
 from toolkit.errors import AgentDiverged, ApprovalMismatch, SerializationError
+from toolkit.ids import new_id
 from toolkit.workflows import RetryPolicy, checkpoint, step_context
+
+replay_scope: Any = getattr(durable_exec, "replay_scope", None)
+"""What keeps replayed work out of traces; pydantic-ai has it since 2.68."""
 
 pydantic_ai.BANNER_ENABLED = False  # what a process prints is for its own program to say
 
@@ -93,6 +101,9 @@ class CheckpointBackend(CallableOperationBackend[None]):
         if isinstance(operation_id, ModelRequestId):
             call.check_limits()
         unit = _unit(call, operation_id, name=name, cache_key=cache_key)
+        path = f"{call.path}/{unit.key}"
+        if unit.kind == "model_call":
+            stop_again(call.agent, path=path, is_after=False)
         kept = await checkpoint(
             unit.key,
             kind=unit.kind,
@@ -101,15 +112,21 @@ class CheckpointBackend(CallableOperationBackend[None]):
             display_name=unit.display_name,
             retry=unit.retry,
         )
+        call.is_replaying = not kept.fresh
         found = differences(kept.details.get("fingerprint", {}), unit.fingerprint)
         if found:
             raise AgentDiverged(unit.key, found)
         row = json.loads(kept.value)
         below = Spending.model_validate(row["spending"])
         call.nested.add(below.usage, below.cost)
-        if unit.kind == "model_call":
-            call.spent.add(*used_by_request(kept.details))
         value: object = row["value"]
+        if unit.kind == "model_call":
+            used, cost = used_by_request(kept.details)
+            call.spent.add(used, cost)
+            tell(call, "usage", f"{unit.key}/usage", model=kept.details.get("model"), usage=used, cost=cost)
+            stop_again(call.agent, path=path, is_after=True)
+            wanted = [f"{_turn(call)}>{id_}" for id_ in _tool_calls_in(cast("dict[str, Any]", value))]
+            check_tool_calls(call.agent, path=path, step=call.path, keys=wanted)
         return value
 
 
@@ -158,9 +175,47 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
         call = current_call()
         return await decide(call, ctx, requests) if call is not None and requests.approvals else None
 
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,
+        args: dict[str, Any],
+        handler: Callable[[dict[str, Any]], Awaitable[Any]],
+    ) -> Any:
+        current = current_call()
+        if current is None:
+            return await handler(args)
+        place = f"{quote(call.tool_name)}#{quote(call.tool_call_id, safe='|:+=')}"
+        place = f"{place}:{current.occurrence(f'event {place}')}"
+        named = {"tool": call.tool_name, "call_id": call.tool_call_id}
+        tell(current, "tool_call", f"{place}/call", **named, arguments=shown(args))
+        try:
+            if current.simulation is not None:
+                effect = current.effects.get(call.tool_name, "external")
+                result = await current.simulation.perform(call.tool_name, effect, lambda: handler(args))
+            else:
+                result = await handler(args)
+        except (ModelRetry, ToolFailed, ToolRetryError) as told:
+            tell(current, "tool_result", f"{place}/result", **named, error=str(told))
+            raise
+        tell(current, "tool_result", f"{place}/result", **named, result=shown(result))
+        return result
+
     async def resolve_model_id(self, ctx: ModelResolutionContext[Any], *, model_id: str) -> Model | None:
         call = current_call()
         return call.registry.model(model_id) if call is not None else None
+
+
+@contextmanager
+def telling_once(call: AgentCall) -> Iterator[None]:
+    """Keep what comes from the journal out of traces and metrics: it was told when it happened."""
+    if replay_scope is None or call.step_id is None:
+        yield
+        return
+    with replay_scope(is_replaying=lambda: call.is_replaying):
+        yield
 
 
 def _durable_call() -> AgentCall:
@@ -193,11 +248,26 @@ def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache
             fingerprint=fingerprint_of_call(tool, arguments),
             display_name=tool,
             arguments=_encode(to_jsonable_python(arguments, fallback=str)),
-            details=verdict.model_dump(include={"outcome", "digest", "by", "task_id"}) if verdict is not None else {},
+            details={
+                "step": call.path,
+                "key": f"{_turn(call)}>{call_id}",
+                **(verdict.model_dump(include={"outcome", "digest", "by", "task_id"}) if verdict is not None else {}),
+            },
         )
     # Discovery of tools, compaction and whatever a later pydantic-ai adds: by its own name, in order.
     plain = f"{call.prefix}{quote(name, safe=':._')}"
     return Unit(key=f"{plain}:{call.occurrence(plain)}", kind="compute", fingerprint={})
+
+
+def _turn(call: AgentCall) -> str:
+    """Which answer of the model the calls belong to that are made now; ids of calls may repeat from turn to turn."""
+    return f"{call.prefix}{call.ordinals['model'] - 1}"
+
+
+def _tool_calls_in(answer: Mapping[str, Any]) -> list[str]:
+    """The ids of the calls that an answer asks for, without the one that hands in the result."""
+    parts = [part for part in answer.get("parts", ()) if part.get("part_kind") == "tool-call"]
+    return [part["tool_call_id"] for part in parts if not part["tool_name"].startswith(RESERVED_NAME)]
 
 
 # pydantic-ai calls the elements of `cache_key` opaque, and they are the only way to see a request before it is sent.
@@ -257,7 +327,9 @@ async def _perform(unit: Unit, body: Callable[[], Awaitable[object]], call: Agen
     if unit.kind in ("model_call", "tool_call"):
         call.check_wall()
     if unit.kind == "model_call":
-        check_run(call.agent)
+        check_request(call.agent, path=f"{call.path}/{unit.key}", now=call.desk.now())
+        call.stream = new_id()
+        tell(call, "request_started", "", request=unit.key, attempt=context.attempt, stream=call.stream)
     with collected_spending(Spending()) as spending:
         value = await _answer(body, call) if unit.kind == "model_call" else await body()
     if unit.kind == "model_call":

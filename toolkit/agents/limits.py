@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import count
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.agents.people import Desk, Question
-from toolkit.agents.results import Spending, Usage
-from toolkit.errors import BudgetExceeded, DefinitionError, RunBudgetExceeded
+from toolkit.agents.results import Spending
+from toolkit.errors import BudgetExceeded, RunBudgetExceeded
 from toolkit.serialization import codec_for
-from toolkit.workflows import RunContext, checkpoint, current_run
+from toolkit.workflows import checkpoint, step_context
 
 LimitName = Literal["requests", "tool_calls", "tokens", "cost", "wall"]
 
@@ -77,80 +73,6 @@ class Limits(BaseModel):
         return self.model_copy(update={limit: value})
 
 
-_RUN_LIMITS: ContextVar[Limits | None] = ContextVar("toolkit_agents_run_limits", default=None)
-
-
-@contextmanager
-def run_limits(limits: Limits) -> Iterator[None]:
-    """Within the block, in a workflow: what all agents of the run may use together, from the run's beginning.
-
-    Only ``requests``, ``tokens`` and ``cost`` can be limited so. The journal is the ledger, so a request counts once
-    however often the run is resumed; agents side by side may each go over by one request.
-
-    Raises:
-        DefinitionError: another limit is set.
-    """
-    wrong = {"tool_calls": limits.tool_calls, "wall": limits.wall}
-    named = [name for name, value in wrong.items() if value is not None]
-    if named or limits.on_reached != "fail":
-        raise DefinitionError(
-            f"run_limits was given {(named or ['on_reached'])[0]}; a whole run can be limited by requests, tokens and "
-            "cost, and fails at its limit"
-        )
-    token = _RUN_LIMITS.set(limits)
-    try:
-        yield
-    finally:
-        _RUN_LIMITS.reset(token)
-
-
-def current_run_limits() -> Limits | None:
-    """What holds for all agents of the run together."""
-    return _RUN_LIMITS.get()
-
-
-def check_run(agent: str) -> None:
-    """Before a request that is not on record.
-
-    Raises:
-        RunBudgetExceeded: the run has used what it may.
-    """
-    limits, run = _RUN_LIMITS.get(), current_run()
-    if limits is None or run is None:
-        return
-    spent = _spent_by(run)
-    for limit, allowed, used in (
-        ("requests", limits.requests, spent.usage.requests),
-        ("tokens", limits.tokens, spent.usage.tokens),
-        ("cost", limits.cost, spent.cost),
-    ):
-        if allowed is not None and used is not None and used >= allowed:
-            raise RunBudgetExceeded(agent, limit=limit, allowed=allowed, used=used)
-
-
-def _spent_by(run: RunContext) -> Spending:
-    """What the requests on record used, wherever in the run they were made."""
-    spent = Spending()
-    for attempt in count():
-        prefix = f"attempt:{attempt}/" if attempt else ""
-        before = spent.usage.requests
-        for number in count():
-            requests = run.recorded_details(kind="model_call", name=f"{prefix}model:{number}")
-            if not requests:
-                break
-            for details in requests:
-                spent.add(*used_by_request(details))
-        if spent.usage.requests == before:
-            return spent
-    raise AssertionError  # count() does not end
-
-
-def used_by_request(details: Mapping[str, Any]) -> tuple[Usage, Decimal | None]:
-    """What one request used, as its checkpoint says."""
-    usage = Usage(requests=1, input_tokens=details["input_tokens"], output_tokens=details["output_tokens"])
-    return usage, None if details["cost"] is None else Decimal(details["cost"])
-
-
 class LimitShown(BaseModel):
     """What a person sees who is to raise a limit; seconds for ``wall``."""
 
@@ -173,21 +95,30 @@ class LimitDecision(BaseModel):
 async def ask_to_raise(limits: Limits, reached: BudgetExceeded, desk: Desk, *, key: str) -> Limits:
     """Ask a person about the limit that was reached, and return the raised limits.
 
+    A limit of the whole run is raised for all its agents: the new one is kept in a checkpoint of its own.
+
     Raises:
         BudgetExceeded: the same, where the person stops the agent or withdraws the question.
     """
+    is_of_run = isinstance(reached, RunBudgetExceeded)
+    shown = LimitShown.model_validate(reached, from_attributes=True)
 
     async def note_moment() -> str:
+        step = step_context()
+        assert step is not None  # the body of a checkpoint
+        if isinstance(reached, RunBudgetExceeded):
+            above = step.path.removesuffix(f"/{key}")
+            step.details.update(step=above, at=reached.at, **shown.model_dump(mode="json"))
         return codec_for(datetime).encode(desk.now())
 
     asked_at = codec_for(datetime).decode((await checkpoint(key, kind="compute", body=note_moment)).value)
-    shown = LimitShown.model_validate(reached, from_attributes=True)
     again = ""
+    whose = "The agents of this run have" if is_of_run else f"Agent {shown.agent!r} has"
     while True:
         reply = await desk.ask_here(
             Question(
                 kind="raise_agent_limit",
-                message=f"Agent {shown.agent!r} has used {shown.used} of {shown.allowed} ({shown.limit}).{again}",
+                message=f"{whose} used {shown.used} of {shown.allowed} ({shown.limit}).{again}",
                 about=shown,
                 answer_type=LimitDecision,
                 suggested={"limit": str(shown.allowed * 2)},
@@ -199,5 +130,17 @@ async def ask_to_raise(limits: Limits, reached: BudgetExceeded, desk: Desk, *, k
         wanted = reply.answer.limit
         if wanted is not None and wanted > max(shown.used, shown.allowed):
             desk.waited += reply.at - asked_at
+            if is_of_run:
+                await _keep_raised(shown.limit, wanted, waited=reply.at - asked_at, key=key)
             return limits.raised(shown.limit, wanted)
         again = f" The last answer did not raise it: limit must be more than {max(shown.used, shown.allowed)}."
+
+
+async def _keep_raised(limit: LimitName, to: Decimal, *, waited: timedelta, key: str) -> None:
+    async def body() -> str:
+        step = step_context()
+        assert step is not None  # the body of a checkpoint
+        step.details.update(raised_for_run=limit, to=str(to), waited_seconds=waited.total_seconds())
+        return "null"
+
+    await checkpoint(f"{key}/raised", kind="compute", body=body)

@@ -166,7 +166,7 @@ class ModelRegistry:
             self._loaded.add(wanted)
 
     def _load(self, key: str) -> None:
-        importlib.import_module("toolkit.agents.durability")
+        importlib.import_module("toolkit.agents.assembly")
         if not key or self._found(key, wanted_by="a run")[1] is not None:
             return
         self._make(key)  # thrown away: its first making reads the price list and loads the provider

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Generic
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
 
+from toolkit.agents.histories import History
+
 if TYPE_CHECKING:
     from pydantic_ai.usage import RunUsage
 
@@ -61,6 +63,8 @@ class AgentRunResult(BaseModel, Generic[OutputT]):
     """In the currency of the model's price (US dollars unless configured); None if any request has no known price."""
     model: str
     """The model that answered last, by the name its provider gives it."""
+    history: History | None = None
+    """What a later call can go on with; only of agents that ``keep_history``, and only from runs."""
 
 
 class Spending(BaseModel):

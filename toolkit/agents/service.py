@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.agents.changes import Changes, Definition
+from toolkit.agents.data_sets import DataSets
+from toolkit.agents.evaluation_service import EvaluationService
+from toolkit.agents.event_log import AgentEventLog
 from toolkit.errors import ConfigurationError, Conflict, DefinitionError, InvalidInput, NotFound
 from toolkit.ids import new_id
 
@@ -81,6 +84,9 @@ class AgentService:
 
     def __init__(self, database: Database, agents: Iterable[Agent[Any, Any]], *, models: ModelRegistry) -> None:
         self._database, self._models = database, models
+        self.events = AgentEventLog(database)
+        self.data_sets = DataSets(database)
+        self.evaluations = EvaluationService(database, self)
         self._agents: Mapping[str, Agent[Any, Any]] = {agent.name: agent for agent in agents}
 
     # What there is ------------------------------------------------------------------------------------------------
@@ -95,7 +101,7 @@ class AgentService:
         Raises:
             NotFound: no agent has the name.
         """
-        agent = self._find(name)
+        agent = self.find(name)
         definition = await self.active(agent)
         return AgentSummary(
             name=name,
@@ -117,7 +123,7 @@ class AgentService:
 
         from toolkit.agents.tables import AgentVersionRow
 
-        self._find(name)
+        self.find(name)
         query = (
             select(AgentVersionRow).where(AgentVersionRow.agent == name).order_by(col(AgentVersionRow.number).desc())
         )
@@ -131,7 +137,7 @@ class AgentService:
         Raises:
             NotFound: no such agent or version.
         """
-        self._find(name)
+        self.find(name)
         async with self._database.session() as session:
             row = await _row(session, name, number)
             return _version(row, active=await _active_number(session, name))
@@ -142,7 +148,7 @@ class AgentService:
         Raises:
             NotFound: no such agent or version.
         """
-        agent = self._find(name)
+        agent = self.find(name)
         old, new = [(await self.definition(agent, number)).summary() for number in (before, after)]
         return AgentDifference(
             before=before,
@@ -168,6 +174,25 @@ class AgentService:
             row = await _row(session, agent.name, number)
         return Definition(agent, Changes.model_validate_json(row.changes), number=number)
 
+    def check_model(self, key: str, *, wanted_by: str) -> None:
+        """See that there is a model for ``key``.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        self._models.check_model(key, wanted_by=wanted_by)
+
+    def draft(self, name: str, changes: Changes) -> Definition:
+        """The agent as ``changes`` would make it, checked like a version and kept nowhere.
+
+        Raises:
+            NotFound: no agent has the name.
+            InvalidInput: it could not be run.
+        """
+        agent = self.find(name)
+        self._check(agent, changes)
+        return Definition(agent, changes)
+
     # Changing it --------------------------------------------------------------------------------------------------
 
     async def add(self, name: str, changes: Changes, *, note: str | None = None) -> AgentVersion:
@@ -182,7 +207,7 @@ class AgentService:
         from toolkit.access import current_principal, record_audit
         from toolkit.agents.tables import AgentVersionRow
 
-        self._check(self._find(name), changes)
+        self._check(self.find(name), changes)
         async with self._database.session() as session:
             await _locked_pointer(session, name)
             query = select(func.max(AgentVersionRow.number)).where(AgentVersionRow.agent == name)
@@ -212,10 +237,11 @@ class AgentService:
         Raises:
             NotFound: no such agent or version.
             InvalidInput: it does not fit the agent's code of today, or the configuration.
-            Conflict: it is active already.
+            Conflict: it is active already, or has not passed the evaluation that the agent requires.
         """
-        agent = self._find(name)
+        agent = self.find(name)
         self._check(agent, (await self.version(name, number)).changes)
+        await self.evaluations.require_passed(agent, number)
         return await self._point(agent, number, kind="activated", reason=reason)
 
     async def deactivate(self, name: str, *, reason: str | None = None) -> AgentSummary:
@@ -225,7 +251,7 @@ class AgentService:
             NotFound: no such agent.
             Conflict: it does already.
         """
-        return await self._point(self._find(name), None, kind="deactivated", reason=reason)
+        return await self._point(self.find(name), None, kind="deactivated", reason=reason)
 
     async def roll_back(self, name: str, *, reason: str | None = None) -> AgentSummary:
         """Let hold what held before the present version was activated; again and again, back to the code.
@@ -236,7 +262,7 @@ class AgentService:
         """
         from toolkit.agents.tables import AgentActivationRow
 
-        agent = self._find(name)
+        agent = self.find(name)
         async with self._database.session() as session:
             pointer = await _locked_pointer(session, name)
             present = await session.get(AgentActivationRow, pointer.activation_id) if pointer.activation_id else None
@@ -303,7 +329,16 @@ class AgentService:
             extra={"event": "agent.changed", "agent": pointer.agent, "version": number, "kind": kind},
         )
 
-    def _find(self, name: str) -> Agent[Any, Any]:
+    async def close(self) -> None:
+        """Write what agents have told and is not written yet."""
+        await self.events.close()
+
+    def find(self, name: str) -> Agent[Any, Any]:
+        """The agent of this name.
+
+        Raises:
+            NotFound: there is none.
+        """
         if name not in self._agents:
             raise NotFound("agent", name, known=list(self._agents))
         return self._agents[name]

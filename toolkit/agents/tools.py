@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from toolkit.agents.calls import current_call
+from toolkit.agents.delegates import as_function, is_harmless
 from toolkit.errors import DefinitionError, WrongContext
 from toolkit.ids import new_id
 from toolkit.workflows import step_context
@@ -130,16 +131,16 @@ def tool_idempotency_key() -> str:
 
 
 def tools_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str) -> tuple[Tool[Any], ...]:
-    """An agent's tools; a function without a mark gets the usual one.
+    """An agent's tools; what has no mark gets the usual one. Steps, rules and agents become functions.
 
     Raises:
         DefinitionError: something is not a named function, a name comes twice, or it is reserved.
     """
-    marked = tuple(found if isinstance(found, Tool) else Tool(found) for found in tools)
+    marked = tuple(_marked(found, agent=agent) for found in tools)
     names: set[str] = set()
     for found in marked:
         name = getattr(found.function, "__name__", "")
-        if not callable(found.function) or not name.isidentifier():
+        if not name.isidentifier():
             raise DefinitionError(
                 f"agent {agent!r}: tool {found.function!r} is not a function with a name; write a def for it"
             )
@@ -156,6 +157,12 @@ def tools_of(tools: Iterable[Tool[Any] | Callable[..., Any]], *, agent: str) -> 
             )
         names.add(name)
     return marked
+
+
+def _marked(found: Tool[Any] | Callable[..., Any], *, agent: str) -> Tool[Any]:
+    if isinstance(found, Tool):
+        return replace(found, function=as_function(found.function, agent=agent))
+    return Tool(as_function(found, agent=agent), "read" if is_harmless(found) else "write")
 
 
 def check_context_type(context_type: type[Any] | None, *, agent: str) -> None:

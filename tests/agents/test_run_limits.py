@@ -1,0 +1,129 @@
+"""Promise: the agents of a run stop at what the run may use, whichever of them used it, and go on where one raises it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import respx
+
+from tests.agents.openai_http import CHAT_URL, chat_answer, chat_call
+from tests.agents.runs import Runs
+from toolkit.agents import Agent, Limits, ModelRegistry, run_limits, tool
+from toolkit.errors import RunBudgetExceeded
+from toolkit.storage import Database
+
+PRICE = {"input_per_million": "1000", "output_per_million": "0"}  # 0.10 a request of 100 tokens
+LOOKED: Counter[str] = Counter()
+
+
+@tool(effect="read")
+def look(letter: str) -> str:
+    """Look something up."""
+    LOOKED[letter] += 1
+    return letter.upper()
+
+
+LOOKER: Agent[str] = Agent("looker", model="chat", tools=[look])
+
+
+@pytest.fixture
+async def runs(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runs]:
+    LOOKED.clear()
+    openai = {"provider": "openai", "api": "chat", "model": "gpt-5-mini", "base_url": "https://models.test/v1"}
+    registry = ModelRegistry({"chat": {**openai, "api_key": "sk-test", "price": PRICE}})
+    async with Runs(database, registry).open(monkeypatch) as runs:
+        yield runs
+
+
+def _within(limits: Limits, *, times: int = 3, caught: list[RunBudgetExceeded] | None = None) -> Any:
+    """A piece of a workflow that asks one agent several times, within the limits of the run."""
+
+    async def ask(input: str) -> list[str]:
+        outputs = []
+        with run_limits(limits):
+            for _ in range(times):
+                try:
+                    outputs.append((await LOOKER(input)).output)
+                except RunBudgetExceeded as error:
+                    if caught is None:
+                        raise
+                    caught.append(error)
+        return outputs
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "requests"),
+    [
+        ({"cost": Decimal("0.20")}, "cost", 2),
+        ({"tokens": 240}, "tokens", 2),
+        ({"requests": 1}, "requests", 1),
+        ({"wall": timedelta(microseconds=1)}, "wall", 0),
+    ],
+)
+async def test_each_limit_of_a_run_counts_all_its_agents(
+    openai: respx.MockRouter, runs: Runs, limits: dict[str, Any], name: str, requests: int
+) -> None:
+    route = openai.post(CHAT_URL).mock(return_value=chat_answer("ok"))
+    caught: list[RunBudgetExceeded] = []
+
+    outputs = await runs.call(_within(Limits(**limits), caught=caught), "?")
+
+    assert route.call_count == len(outputs) == requests
+    assert {error.limit for error in caught} == {name}
+
+
+async def test_the_tool_calls_of_one_answer_are_all_made_or_none(openai: respx.MockRouter, runs: Runs) -> None:
+    two = chat_answer(calls=[chat_call("look", {"letter": letter}, id=letter) for letter in "ab"])
+    openai.post(CHAT_URL).mock(side_effect=[two, chat_answer("ok"), two, chat_answer("ok")])
+    caught: list[RunBudgetExceeded] = []
+
+    await runs.call(_within(Limits(tool_calls=3), times=2, caught=caught), "?")
+
+    assert LOOKED == {"a": 1, "b": 1}
+    assert [(error.limit, error.used, error.allowed) for error in caught] == [("tool_calls", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "first", "second"),
+    [
+        ({"cost": Decimal("0.10")}, ("cost", 1, "0.20"), ("cost", 2, "9")),
+        ({"tool_calls": 0}, ("tool_calls", 1, "1"), ("tool_calls", 3, "9")),
+    ],
+)
+async def test_a_person_raises_the_limit_of_a_run_and_nothing_is_paid_again(
+    openai: respx.MockRouter, runs: Runs, limits: dict[str, Any], first: Any, second: Any
+) -> None:
+    calls = [chat_answer(calls=[chat_call("look", {"letter": letter}, id=letter)]) for letter in "ab"]
+    route = openai.post(CHAT_URL).mock(side_effect=[calls[0], chat_answer("one"), calls[1], chat_answer("two")])
+
+    await runs.start(_within(Limits(**limits, on_reached="ask", assign_to="boss"), times=2), "?")
+    for limit, paid, raised in (first, second):
+        question = await runs.asked()
+        assert question.assign_to == "boss"
+        assert question.about.model_dump()["limit"] == limit
+        assert "agents of this run" in question.message
+        assert route.call_count == paid
+        await runs.answer({"decision": "raise", "limit": raised})
+        await runs.restart()  # another process goes on, and stops where the first one stopped
+    assert await runs.outcome() == ["one", "two"]
+
+    assert route.call_count == 4
+    assert LOOKED == {"a": 1, "b": 1}
+
+
+async def test_a_person_can_stop_the_run(openai: respx.MockRouter, runs: Runs) -> None:
+    openai.post(CHAT_URL).mock(return_value=chat_answer("ok"))
+    await runs.start(_within(Limits(requests=1, on_reached="ask")), "?")
+    await runs.asked()
+
+    await runs.answer({"decision": "stop"})
+
+    with pytest.raises(RunBudgetExceeded):
+        await runs.outcome()
