@@ -7,7 +7,7 @@ at replay.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -58,11 +58,12 @@ class Codec(Generic[T]):
             SerializationError: the text does not fit the type (as it stands today).
         """
         try:
-            return cast("T", self.adapter.validator.validate_json(text, by_alias=True, by_name=True))
+            value: T = self.adapter.validator.validate_json(text, by_alias=True, by_name=True)
         except ValidationError as error:
             raise SerializationError(
                 f"stored JSON does not fit {describe(self.type)} any more: {_first_line(error)}"
             ) from error
+        return value
 
     def parse(self, value: Any) -> T:
         """``value``, as parsed from a caller's JSON, validated in the way JSON is (``"12.50"`` is a Decimal).

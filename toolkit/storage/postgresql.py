@@ -184,6 +184,9 @@ class Listener:
         """
         if self._connection is not None and not self._connection.is_closed():
             return
+        await _uninterrupted(self._open())  # cut short, it would leave a connection that nobody closes
+
+    async def _open(self) -> None:
         connection = await connect(self._url, application="toolkit listener")
         try:
             await connection.add_listener(self._channel, self._on_notification)

@@ -54,7 +54,6 @@ class Rows:
 
     statement: Statement
     rows: Sequence[Sequence[Any]]
-    is_returning: bool = False
 
 
 Request = Query | Rows

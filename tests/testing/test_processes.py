@@ -1,0 +1,151 @@
+"""Time that skips, processes that crash, and what a test is told when it waits for what does not happen."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from toolkit.errors import ModelBehaviorError, RunFailed
+from toolkit.storage import Query, both
+from toolkit.testing import (
+    ScriptedModel,
+    VirtualClock,
+    call_tool,
+    crash_after,
+    crash_before,
+    crash_everywhere,
+    run_workflow,
+    running_process,
+    temporary_database,
+)
+from toolkit.workflows import RetryPolicy, gather, step, step_context, suspend, wait_for_event, workflow
+
+done: list[str] = []
+
+
+@step()
+async def do(what: str) -> str:
+    done.append(what)
+    return what
+
+
+@step()
+def block(what: str) -> str:
+    done.append(what)
+    return what
+
+
+@step(retry=RetryPolicy(max_retries=5, first_delay=3.0, factor=2.0, jitter=0.0))
+async def struggle() -> int:
+    context = step_context()
+    assert context is not None
+    if context.attempt < 4:
+        raise ConnectionError("not yet")
+    return context.attempt
+
+
+@workflow()
+async def long_way() -> list[str]:
+    await suspend(interval=timedelta(days=400))
+    return [await do("first"), *await gather(do("second"), asyncio_code()), await block("third"), str(await struggle())]
+
+
+async def asyncio_code() -> str:
+    await asyncio.sleep(0.01)
+    return "slept"
+
+
+@workflow()
+async def listen() -> str:
+    return str(await wait_for_event("call"))
+
+
+@workflow()
+async def fail() -> None:
+    raise ValueError("for good")
+
+
+async def test_400_days_pass_at_once_and_in_order(database_url: str) -> None:
+    clock = VirtualClock(datetime(2026, 2, 1, tzinfo=UTC))
+    async with running_process(database_url, long_way, clock=clock) as process:
+        run = await process.start(long_way)
+        assert await process.result(run) == ["first", "second", "slept", "third", "4"]
+        found = await process.check_replay(run)
+    assert found.verdict == "goes on"
+    assert clock.now() - datetime(2026, 2, 1, tzinfo=UTC) < timedelta(days=400, minutes=2)
+
+
+async def test_time_stands_still_until_it_is_turned() -> None:
+    clock = VirtualClock()
+    before = clock.now()
+    sleeping = asyncio.ensure_future(clock.sleep(5))
+    await asyncio.sleep(0)
+    assert clock.now() - before < timedelta(seconds=1)
+
+    clock.turn(4)
+    await asyncio.sleep(0)
+    assert not sleeping.done()
+    clock.turn(1)
+    await sleeping
+
+    with pytest.raises(ValueError, match="aware"):
+        VirtualClock(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+async def test_what_a_test_waits_for_in_vain_is_said() -> None:
+    with pytest.raises(AssertionError, match="waits for wait 'call'"):
+        await run_workflow(listen)
+    assert await run_workflow(listen, events={"call": "heard"}) == "heard"
+    with pytest.raises(RunFailed, match="for good"):
+        await run_workflow(fail)
+
+
+@pytest.mark.parametrize(("crash", "performed"), [(crash_before("do/0"), 2), (crash_after("do/0"), 1)], ids=str)
+async def test_a_crash_comes_where_it_was_said(database_url: str, crash: object, performed: int) -> None:
+    done.clear()
+    clock = VirtualClock()
+    async with running_process(database_url, long_way, clock=clock, crash=crash) as first:  # type: ignore[arg-type]
+        run = await first.start(long_way)
+        finishing = asyncio.ensure_future(first.finish(run))
+        await first.has_crashed.wait()
+        finishing.cancel()
+        await first.kill()
+    async with running_process(database_url, long_way, clock=clock) as second:
+        await second.finish(run.id)
+    assert done.count("first") == performed
+
+
+async def test_every_third_point_is_fewer() -> None:
+    async def play(process: object, key: str) -> str:
+        run = await process.start(listen, idempotency_key=key)  # type: ignore[attr-defined]
+        await process.engine.emit_event("call", "x", run_id=run.id)  # type: ignore[attr-defined]
+        return str(await process.result(run))  # type: ignore[attr-defined]
+
+    async with temporary_database() as database:
+        all_points = await crash_everywhere(play, database.url, listen)
+        third = await crash_everywhere(play, database.url, listen, every=3, clock=VirtualClock())
+    assert set(all_points.values()) == {"x"}
+    assert len(third) < len(all_points)
+
+
+async def test_a_temporary_database_is_new_and_gone_afterwards(postgresql_server: str) -> None:
+    count = both("count", "SELECT count(*) FROM toolkit_run")
+    for server in (None, postgresql_server):
+        async with temporary_database(server=server) as database:
+            assert [tuple(row) for row in await database.reader.read(Query(count))] == [(0,)]
+        if database.dialect == "sqlite":
+            assert not database.path.exists()
+
+
+async def test_a_script_that_is_over_is_an_error_of_the_model() -> None:
+    from pydantic_ai import Agent
+
+    def look_up(name: str) -> str:
+        return f"{name} owes nothing"
+
+    model = ScriptedModel([call_tool("look_up", name="Ada")])
+    with pytest.raises(ModelBehaviorError, match=r"has 1 turn\(s\)"):
+        await Agent(model.model, tools=[look_up]).run("who?")
+    assert model.requests == 2
