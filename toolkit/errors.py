@@ -156,7 +156,7 @@ class TurnsExceeded(BudgetExceeded):
 
 
 class RunBudgetExceeded(BudgetExceeded):
-    """All agents of a run together reached a limit; ``agent`` is the one that was about to use more, ``at`` its path."""
+    """All agents of a run together reached a limit; ``agent`` was about to use more, ``at`` is its path."""
 
     def __init__(self, agent: str, *, limit: str, allowed: object, used: object, at: str = "") -> None:
         super().__init__(agent, limit=limit, allowed=allowed, used=used)
@@ -246,7 +246,10 @@ class RunStateError(Conflict):
 
     def __init__(self, run_id: str, *, state: str, wanted: str) -> None:
         super().__init__(
-            f"run {run_id!r} is {str(state)!r} and cannot become {str(wanted)!r}", run_id=run_id, state=state, wanted=wanted
+            f"run {run_id!r} is {str(state)!r} and cannot become {str(wanted)!r}",
+            run_id=run_id,
+            state=state,
+            wanted=wanted,
         )
         self.run_id, self.state, self.wanted = run_id, state, wanted
 

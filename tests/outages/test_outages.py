@@ -124,10 +124,12 @@ class full:
 @pytest.mark.postgresql
 async def test_a_server_that_is_away_for_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/tmp")  # put back at the end; the server's user may not enter pytest's own folders
-    with tempfile.TemporaryDirectory(prefix="outage-", dir="/tmp") as folder:
-        with database_in(Path(folder), "postgresql") as url:
-            stop, start = stopper(Path(folder) / "postgresql")
-            await _be_away(url, stop, start)
+    with (
+        tempfile.TemporaryDirectory(prefix="outage-", dir="/tmp") as folder,
+        database_in(Path(folder), "postgresql") as url,
+    ):
+        stop, start = stopper(Path(folder) / "postgresql")
+        await _be_away(url, stop, start)
 
 
 async def _be_away(url: str, stop: Callable[[], None], start: Callable[[], None]) -> None:
