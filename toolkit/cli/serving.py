@@ -109,7 +109,7 @@ async def _work(app: Toolkit) -> None:
 
 
 def _keep_what_is_loaded() -> None:
-    """Leave what is there for good out of later collections: one that looks at it all holds up every answer for 70 ms."""
+    """Leave what is there for good out of later collections: one over it all holds up every answer for 70 ms."""
     gc.collect()
     gc.freeze()
 
