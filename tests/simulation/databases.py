@@ -1,22 +1,23 @@
-"""One SQLite file for all processes of a history; a connection may be slow, fail, or lose the word of a commit."""
+"""One database in memory for all processes of a history; the way to it may be slow, fail, or lose the word of a commit."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
-from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.simulation.loops import SimulatedClock
+from tests.simulation.loops import Host, SimulatedClock
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable
-from toolkit.storage.schema import HEAD, statements_of
-from toolkit.storage.sqlite import InlineConnection
+from toolkit.storage.schema import statements_of
+from toolkit.storage.sqlite import look, transact
+from toolkit.workflows import tables
 from toolkit.workflows.states import FINAL, MOVES
+
+if TYPE_CHECKING:
+    from toolkit.storage.sessions import Sessions
 
 T = TypeVar("T")
 
@@ -36,8 +37,8 @@ BEGIN INSERT INTO breach VALUES ('a failed step became running', old.run_id, old
 CREATE TRIGGER step_after_end BEFORE INSERT ON toolkit_step
 WHEN (SELECT state FROM toolkit_run WHERE id = new.run_id) IN ({_FINAL})
 BEGIN INSERT INTO breach VALUES ('a step was written after the end of its run', new.run_id, new.path); END;
-CREATE TRIGGER stale_step BEFORE INSERT ON toolkit_step
-WHEN new.epoch NOT IN (SELECT epoch + j.value FROM toolkit_run, json_each('[0, 1]') AS j WHERE toolkit_run.id = new.run_id)
+CREATE TRIGGER stale_step BEFORE INSERT ON toolkit_step WHEN new.path NOT LIKE 'continued/%'
+AND new.epoch NOT IN (SELECT epoch + j.value FROM toolkit_run, json_each('[0, 1]') AS j WHERE toolkit_run.id = new.run_id)
 BEGIN INSERT INTO breach VALUES ('a step was written in an old epoch', new.run_id, new.path || ' ' || new.state || ' ' || new.epoch); END;
 CREATE TRIGGER finished_run_changed BEFORE UPDATE ON toolkit_run WHEN old.state IN ({_FINAL})
 BEGIN INSERT INTO breach VALUES ('a finished run was changed', old.id, old.state || ' to ' || new.state); END;
@@ -49,48 +50,81 @@ CREATE TRIGGER wait_reopened BEFORE UPDATE ON toolkit_wait WHEN old.state NOT IN
 AND old.state <> new.state
 BEGIN INSERT INTO breach VALUES ('an ended wait was changed', old.run_id, old.path || ' ' || old.state); END;
 """
+# What the programs write beside the engine's own tables: entries of sessions, and questions to people.
+_OWN_TABLES = """
+CREATE TABLE ledger (id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, label TEXT NOT NULL);
+CREATE TABLE question (id TEXT PRIMARY KEY, wait_id TEXT NOT NULL, run_id TEXT NOT NULL, state TEXT NOT NULL);
+"""
+
+
+# What a history writes to.
+_WRITTEN = {"breach", "ledger", "question"} | {
+    str(table.__tablename__) for table in vars(tables).values() if hasattr(table, "__tablename__")
+}
+
+
+class Store:
+    """The database itself: one connection, on which a transaction takes no time, so that each is alone.
+
+    Only a session of an author's step stays open for a while; ``holder`` is the process that has it, and everybody else
+    waits for it, as writers do on SQLite.
+    """
+
+    def __init__(self) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=1024)
+        for statement in statements_of("sqlite"):
+            self.connection.execute(statement)
+        self.connection.executescript(_OWN_TABLES + _GUARDS)
+        rows = self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self._tables = sorted(name for (name,) in rows if name in _WRITTEN)
+        self.holder: Host | None = None
+
+    def clear(self) -> None:
+        """Empty every table for the next history; the connection keeps its prepared statements."""
+        self.holder = None
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.connection.execute("PRAGMA foreign_keys = OFF")
+        for table in self._tables:
+            self.connection.execute(f"DELETE FROM {table}")
+        self.connection.execute("PRAGMA foreign_keys = ON")
+
+    def let_go(self, host: Host) -> None:
+        """The process is dead: what it had begun is rolled back."""
+        if self.holder is host:
+            self.connection.execute("ROLLBACK")
+            self.holder = None
+
+    async def until_free(self) -> None:
+        """Wait while another process's session has the database."""
+        while self.holder is not None:
+            await asyncio.sleep(0.001)
 
 
 @cache
-def _template() -> bytes:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute("CREATE TABLE toolkit_schema (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
-    connection.execute(f"INSERT INTO toolkit_schema (version_num) VALUES ('{HEAD}')")
-    for statement in statements_of("sqlite"):
-        connection.execute(statement)
-    connection.executescript(_GUARDS)
-    return connection.serialize()
-
-
-def new_file() -> Path:
-    """A database file with the toolkit's tables and our guards, in memory where the machine offers that."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=memory if memory.is_dir() else None))
-    path = folder / "toolkit.db"
-    path.write_bytes(_template())
-    return path
-
-
-def remove_file(path: Path) -> None:
-    """Remove what :func:`new_file` made."""
-    shutil.rmtree(path.parent, ignore_errors=True)
+def store() -> Store:
+    """The one of this Python process; histories are played in it one after the other."""
+    return Store()
 
 
 class Weather:
-    """How badly the way to the database behaves; ``calm`` ends all faults."""
+    """How badly the way to the database behaves; ``calm`` ends all faults, not the slowness."""
 
-    def __init__(self, random: Random, *, fault_rate: float) -> None:
+    def __init__(self, random: Random, *, fault_rate: float, delays: Sequence[float]) -> None:
         self._random = random
         self.fault_rate = fault_rate
+        self._delays = delays
+        self.is_slow = len(delays) > 1
 
     def calm(self) -> None:
         self.fault_rate = 0.0
 
     async def delay(self) -> None:
-        await asyncio.sleep(self._random.choice((0.0, 0.0, 0.001, 0.01, 0.05)))
+        if self.is_slow or self._random.random() < 0.7:
+            await asyncio.sleep(self._random.choice(self._delays))
 
     def strikes(self) -> bool:
-        return self._random.random() < self.fault_rate
+        return self.fault_rate > 0.0 and self._random.random() < self.fault_rate
 
     def pick(self, *choices: str) -> str:
         return self._random.choice(choices)
@@ -99,23 +133,24 @@ class Weather:
 class SlowConnection:
     """A connection whose calls take virtual time before and after they happen, and sometimes fail."""
 
-    def __init__(self, path: Path, *, weather: Weather, committed: Callable[[], None]) -> None:
-        self._inner = InlineConnection(path, synchronous="OFF")
+    def __init__(self, *, weather: Weather, committed: Callable[[], None]) -> None:
+        self._store = store()
         self._weather, self._committed = weather, committed
         self._turn = asyncio.Lock()
 
     async def run(self, script: Script[T]) -> T:
-        return await _uninterrupted(self._run(script))
+        return await (_uninterrupted(self._run(script)) if self._weather.is_slow else self._run(script))
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return await _uninterrupted(self._read(query))
+        return await (_uninterrupted(self._read(query)) if self._weather.is_slow else self._read(query))
 
     async def close(self) -> None:
-        await self._inner.close()
+        """The store stays."""
 
     async def _run(self, script: Script[T]) -> T:
         async with self._turn:
             await self._weather.delay()
+            await self._store.until_free()
             fault = self._weather.pick("away", "lost", "kept") if self._weather.strikes() else ""
             if fault == "away":
                 script.close()
@@ -123,9 +158,9 @@ class SlowConnection:
             if fault == "lost":
                 script.close()
                 raise OutcomeUnknown("simulated: the connection broke, nothing was kept")
-            before = self._inner._connection.total_changes
-            value = await self._inner.run(script)
-            if self._inner._connection.total_changes != before:
+            before = self._store.connection.total_changes
+            value = transact(self._store.connection, script)
+            if self._store.connection.total_changes != before:
                 self._committed()
             await self._weather.delay()
             if fault == "kept":
@@ -135,9 +170,10 @@ class SlowConnection:
     async def _read(self, query: Query) -> Sequence[Row]:
         async with self._turn:
             await self._weather.delay()
+            await self._store.until_free()
             if self._weather.strikes():
                 raise StorageUnavailable("simulated: the database is away")
-            rows = await self._inner.read(query)
+            rows = look(self._store.connection, query)
             await self._weather.delay()
             return rows
 
@@ -150,12 +186,20 @@ async def _uninterrupted(work: Coroutine[Any, Any, T]) -> T:
 
 
 class SimulatedDatabase(Database):
-    """The database as one process sees it: connections of its own to the file that all share."""
+    """The database as one process sees it: connections of its own to what all share."""
 
-    def __init__(self, path: Path, *, weather: Weather, clock: SimulatedClock, committed: Callable[[], None]) -> None:
-        super().__init__(f"sqlite:///{path}", clock=clock)
-        self._weather, self._committed = weather, committed
+    def __init__(self, *, host: Host, weather: Weather, clock: SimulatedClock, committed: Callable[[], None]) -> None:
+        super().__init__("sqlite:///simulated.db", clock=clock)
+        self._host, self._weather, self.note_commit = host, weather, committed
 
     async def open(self) -> None:
-        self._writer = SlowConnection(self.path, weather=self._weather, committed=self._committed)
-        self._reader = SlowConnection(self.path, weather=self._weather, committed=lambda: None)
+        self._writer = SlowConnection(weather=self._weather, committed=self.note_commit)
+        self._reader = SlowConnection(weather=self._weather, committed=lambda: None)
+
+    @property
+    def sessions(self) -> Sessions:
+        if self._sessions is None:
+            from tests.simulation.drivers import simulated_sessions
+
+            self._sessions = simulated_sessions(self, host=self._host, weather=self._weather, store=store())
+        return self._sessions

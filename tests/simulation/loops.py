@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, cast
 
+from toolkit.storage.connections import Outcome
+
 _MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 _HOST: ContextVar[Host | None] = ContextVar("host", default=None)
 _MANY_TASKS = 64
@@ -95,6 +97,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if not pending:
                 break
             for task in pending:
+                waiter = getattr(task, "_fut_waiter", None)
+                if (
+                    isinstance(waiter, Outcome) and not waiter.done()
+                ):  # nobody commits any more, and it is never cancelled
+                    waiter.set_exception(ConnectionError("the process is gone"))
                 task.cancel()
                 task.add_done_callback(
                     lambda done: done.cancelled() or done.exception()

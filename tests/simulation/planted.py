@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,14 +10,16 @@ from typing import Any
 from unittest.mock import patch
 
 from tests.simulation.histories import play_history
-from toolkit.workflows import batches, branches
+from toolkit.storage import GroupCommit, Statement
+from toolkit.workflows import branches, cancellations, performance, sessions, statements
+from toolkit.workflows.batches import Batch
+from toolkit.workflows.batches.state import BatchState
+from toolkit.workflows.continuations import successor_of
 from toolkit.workflows.engine import Engine
-from toolkit.workflows.operations import Suspend
+from toolkit.workflows.operations import Fate, Recorded, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.states import RunState
-
-Batch = batches.Batch
 
 
 def _fence_without_epoch(self: Any, run_id: str, epoch: int) -> Any:
@@ -33,8 +36,11 @@ def _warm_by_id_alone(self: Residents, run_id: str, *, prior_epoch: int, epoch: 
     return True
 
 
+_REFRESH = Engine._refresh
+
+
 def _timers_in_memory_only(self: Engine, operation: Any) -> Any:
-    return replace(operation, due_at=None) if isinstance(operation, Suspend) else operation
+    return replace(operation, due_at=None) if isinstance(operation, Suspend) else _REFRESH(self, operation)
 
 
 def _no_cursor(self: Any) -> Generator[Any, Any, dict[Any, int]]:
@@ -42,33 +48,105 @@ def _no_cursor(self: Any) -> Generator[Any, Any, dict[Any, int]]:
     return {}
 
 
-_HOLD = Batch._hold
+_HOLD = BatchState._hold
 
 
 def _cancel_is_not_read(self: Any, row: Any) -> None:
     _HOLD(self, [*row[:12], None, *row[13:]])
 
 
-async def _waits_stay_open(*_: Any, **__: Any) -> None:
+async def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-def _see_nothing(self: Any, by_key: Any) -> Generator[Any, Any, dict[str, Any]]:
+def _blind(statement: Statement) -> Statement:
+    """The statement, finding nothing."""
+    return replace(statement, sqlite=f"SELECT * FROM ({statement.sqlite}) WHERE 1 = 0")
+
+
+def _effect_without_checkpoint() -> Any:
+    """What a step wrote is committed first, and its checkpoint in another transaction."""
+
+    async def commit_alone(self: Any, record: Any) -> None:
+        await self.flush()
+        await self._commit()
+        await self.close()
+        await self._execution.record(record)
+
+    return patch.object(sessions.StepSession, "commit_with", commit_alone)
+
+
+def _acknowledged_early() -> Any:
+    """Whoever waits for a checkpoint goes on when it is handed in, not when it is durable."""
+    commit_batch = GroupCommit._commit_batch
+
+    async def commit_late(self: Any, batch: Any) -> None:
+        for entry in batch:
+            if isinstance(entry.operation, RecordStep) and entry.operation.run is None and not entry.future.done():
+                entry.future.set_result(Recorded(Fate.KEPT))
+        await asyncio.sleep(0.01)
+        await commit_batch(self, batch)
+
+    return patch.object(GroupCommit, "_commit_batch", commit_late)
+
+
+def _forgets_events(execution: Any, continued: Any) -> Any:
+    successor, _ = successor_of(execution, continued)
+    return successor, []
+
+
+def _unlike_the_record() -> Any:
+    """A replay of a race lets all run again, and takes whoever is first this time."""
+    return patch.object(branches, "details_of", lambda record: {"winner": 0})
+
+
+def _no_children(self: Any, child_ids: Any, *, reason: str) -> Generator[Any, Any, None]:
     yield from ()
-    return {}
+
+
+async def _until_poked(self: Orchestrator) -> None:
+    await self._poked.wait()
+
+
+def _claim_in_the_same_epoch() -> Any:
+    """A claim does not raise the epoch: whoever had the run before may go on writing."""
+    claim = Batch.claim
+
+    def claim_softly(self: Any) -> Any:
+        before = len(self.effects.claimed)
+        yield from claim(self)
+        for at, run in enumerate(self.effects.claimed[before:], before):
+            self.runs[run.id].epoch -= 1
+            self.effects.claimed[at] = replace(run, epoch=run.epoch - 1)
+
+    return patch.object(Batch, "claim", claim_softly)
 
 
 # What is wrong -> how to make it so.
 PLANTED: dict[str, Callable[[], Any]] = {
-    "a write is not fenced by the epoch": lambda: patch.object(Batch, "_fenced", _fence_without_epoch),
+    "a write is not fenced by the epoch": lambda: patch.object(BatchState, "_fenced", _fence_without_epoch),
+    "a claim does not raise the epoch": _claim_in_the_same_epoch,
     "a warm copy goes on whatever its epoch": lambda: patch.object(Residents, "_go_on", _warm_by_id_alone),
     "timers are in memory only": lambda: patch.object(Engine, "_refresh", _timers_in_memory_only),
     "a cursor is what memory says": lambda: patch.object(Batch, "_delivered_numbers", _no_cursor),
-    "a cancel is not read under the lock": lambda: patch.object(Batch, "_hold", _cancel_is_not_read),
-    "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _waits_stay_open),
-    "a wait does not look for what is there": lambda: patch.object(Batch, "_numbered_events", _see_nothing),
+    "a cancel is not read under the lock": lambda: patch.object(BatchState, "_hold", _cancel_is_not_read),
+    "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _nothing),
+    "a wait does not look for what is there": lambda: patch.multiple(
+        statements,
+        BROADCAST_EVENTS=_blind(statements.BROADCAST_EVENTS),
+        TARGETED_EVENTS=_blind(statements.TARGETED_EVENTS),
+    ),
     "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
+    "what a step wrote is committed before its checkpoint": _effect_without_checkpoint,
+    "a commit is acknowledged before it is durable": _acknowledged_early,
+    "a run that goes on as another forgets its events": lambda: patch.object(
+        performance, "successor_of", _forgets_events
+    ),
+    "a replay takes another winner of a race": _unlike_the_record,
+    "the entry of a shield is not on record": lambda: patch.object(cancellations, "_enter", _nothing),
+    "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),
+    "a notification is the only thing that wakes": lambda: patch.object(Orchestrator, "_pause", _until_poked),
 }
 
 

@@ -1,26 +1,50 @@
-"""Random programs, the one workflow that plays them, and what must come out.
+"""Programs, the one workflow that plays them, and the steps that they consist of.
 
 A program is a list of operations, plain JSON, and is the input of its run; so the code that replays is always the same.
+What each operation is and gives stands in ``_perform``; :mod:`~tests.simulation.authors` writes programs at random,
+:mod:`~tests.simulation.outcomes` knows what must come of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from datetime import timedelta
-from random import Random
-from typing import Any
+from itertools import count
+from typing import Any, Literal, cast
 
-from toolkit.errors import WaitTimeout
+from sqlalchemy import text
+
+from toolkit.errors import RunFailed, TimeLimitReached, WaitTimeout
+from toolkit.storage import insert, update
 from toolkit.workflows import (
+    AttachedRows,
+    CancelledRun,
+    Engine,
     RetryPolicy,
+    check_cancellation,
+    compensation,
+    continue_as_new,
     current_engine,
+    current_run,
     emit_event,
     gather,
+    get_session,
+    heartbeat,
+    message,
+    next_wait_id,
+    poll_until,
+    resolve_wait,
+    set_progress,
+    shield,
     step,
     step_context,
     suspend,
+    timeout,
+    wait_any,
+    wait_for,
+    wait_for_completion,
     wait_for_event,
     workflow,
 )
@@ -28,51 +52,28 @@ from toolkit.workflows import (
 Operation = list[Any]
 Program = list[Operation]
 
-# Set by the history that is played: told when the body of a step begins and ends.
+# Set by the history that is played. Told when the body of a step begins and ends: (moment, worker, run and path, attempt).
 Observer = Callable[[str, str, str, int], None]
 observers: list[Observer] = []
+# Told which branch has won a race: (run, label of the race, place of the branch).
+RaceObserver = Callable[[str, str, int], None]
+race_observers: list[RaceObserver] = []
+
+NEVER = "never"  # an event that nobody emits
+QUESTION = "question"  # a kind of step that people answer
 
 
-@step()
-async def work(label: str, seconds: float) -> str:
-    _observe("begin")
-    try:
-        await asyncio.sleep(seconds)
-    finally:
+# Steps -------------------------------------------------------------------------------------------------------------
+
+
+class _observed:
+    """Tells the observers that the body of a step begins, and that it ends however it does."""
+
+    def __enter__(self) -> None:
+        _observe("begin")
+
+    def __exit__(self, *_: object) -> None:
         _observe("end")
-    return f"did {label}"
-
-
-async def _struggle(label: str, failures: int) -> str:
-    context = step_context()
-    assert context is not None
-    _observe("begin")
-    try:
-        await asyncio.sleep(0.01)
-        if context.attempt <= failures:
-            raise ConnectionError(f"{label}, attempt {context.attempt}")
-    finally:
-        _observe("end")
-    return f"did {label}"
-
-
-# Its pauses are short: they pass in memory.
-hasty = step(name="hasty", retry=RetryPolicy(max_retries=3, first_delay=0.5, jitter=0.0))(_struggle)
-# Its pauses are timers on record.
-patient = step(name="patient", retry=RetryPolicy(max_retries=3, first_delay=8.0, jitter=0.1))(_struggle)
-# Short ones first, then one on record.
-growing = step(name="growing", retry=RetryPolicy(max_retries=3, first_delay=3.0, jitter=0.0))(_struggle)
-_STRUGGLING = {"hasty": hasty, "patient": patient, "growing": growing}
-
-
-@step()
-async def fail(label: str) -> None:
-    _observe("begin")
-    try:
-        await asyncio.sleep(0.005)
-    finally:
-        _observe("end")
-    raise ValueError(label)
 
 
 def _observe(moment: str) -> None:
@@ -83,194 +84,243 @@ def _observe(moment: str) -> None:
         observer(moment, engine.worker_id, f"{context.run_id}:{context.path}", context.attempt)
 
 
+@step()
+async def work(label: str, seconds: float = 0.0) -> str:
+    with _observed():
+        await asyncio.sleep(seconds)
+    return f"did {label}"
+
+
+@step()
+async def revert(label: str) -> None:
+    with _observed():
+        await asyncio.sleep(0.005)
+
+
+async def _struggle(label: str, failures: int) -> str:
+    context = step_context()
+    assert context is not None
+    with _observed():
+        await asyncio.sleep(0.01)
+        if context.attempt <= failures:
+            raise ConnectionError(f"{label}, attempt {context.attempt}")
+    return f"did {label}"
+
+
+# Its pauses are short: they pass in memory.
+hasty = step(name="hasty", retry=RetryPolicy(max_retries=3, first_delay=0.05, jitter=0.0))(_struggle)
+# Its pauses are timers on record.
+patient = step(name="patient", retry=RetryPolicy(max_retries=3, delays=(1.0, 0.9, 1.5), jitter=0.1))(_struggle)
+# Short ones first, then one on record.
+growing = step(name="growing", retry=RetryPolicy(max_retries=3, first_delay=0.3, factor=3, jitter=0.0))(_struggle)
+STRUGGLING = {"hasty": hasty, "patient": patient, "growing": growing}
+
+
+@step(heartbeat_timeout=0.3, retry=RetryPolicy(max_retries=3, first_delay=0.05, jitter=0.0))
+async def beat(label: str, silent_attempts: int) -> str:
+    context = step_context()
+    assert context is not None
+    with _observed():
+        if context.attempt <= silent_attempts:
+            await asyncio.Event().wait()
+        for page in range(3):
+            heartbeat({"page": page})
+            await asyncio.sleep(0.1)
+    return f"did {label}"
+
+
+@step()
+async def fail(label: str) -> None:
+    with _observed():
+        await asyncio.sleep(0.005)
+    raise ValueError(label)
+
+
+@step()
+async def probe(label: str, number: int) -> int:
+    with _observed():
+        return number
+
+
+@step(retry=RetryPolicy(max_retries=3, first_delay=0.05))  # a process held up for seconds loses its session
+async def book(label: str, entries: int) -> str:
+    """Writes to the database in the transaction of its own checkpoint."""
+    context = step_context()
+    assert context is not None
+    with _observed():
+        await asyncio.sleep(0.005)
+        session = get_session()
+        for _ in range(entries):
+            values = {"run_id": context.run_id, "label": label}
+            await session.execute(text("INSERT INTO ledger (run_id, label) VALUES (:run_id, :label)"), values)
+    return f"did {label}"
+
+
+# Questions to people -----------------------------------------------------------------------------------------------
+
+_ASK = insert("question", {"id": "text", "wait_id": "text", "run_id": "text", "state": "text"})
+_CLOSE = update(
+    "question",
+    {"id": "text", "state": "text"},
+    assign="state = v.state",
+    where="t.id = v.id AND t.state = 'open'",
+    name="close questions",
+)
+
+
+def close_questions(rows: Any) -> list[AttachedRows]:
+    """The closer of :data:`QUESTION`: a question whose wait has ended without its answer is closed with it."""
+    return [AttachedRows(_CLOSE, [(id_, state) for id_, state, _ in rows])]
+
+
+async def _ask(label: str, limit: float) -> str:
+    run, engine = current_run(), current_engine()
+    assert run is not None
+    assert engine is not None
+    id_, wait_id = f"{run.run_id} {label}", next_wait_id()
+    outcome = await wait_for(
+        name=f"ask {label}",
+        kind=QUESTION,
+        event_key=f"answer {label}",
+        deadline_at=None if limit < 0 else engine.runtime.clock.now() + timedelta(seconds=limit),
+        reference=id_,
+        arguments=json.dumps({"label": label}),
+        wait_id=wait_id,
+        attached=[AttachedRows(_ASK, [(id_, wait_id, run.run_id, "open")])],
+    )
+    return "timeout" if outcome.is_expired else cast("str", json.loads(outcome.payload or "null"))
+
+
+async def answer(engine: Engine, id_: str, wait_id: str) -> None:
+    """A person answers a question, unless it has been closed meanwhile; both are one transaction."""
+    label = id_.rsplit(maxsplit=1)[-1]
+    async with engine.database.session() as session:
+        if await resolve_wait(session, wait_id=wait_id, payload_json=json.dumps(f"answer to {label}")):
+            await session.execute(text("UPDATE question SET state = 'answered' WHERE id = :id"), {"id": id_})
+    engine.poke()
+
+
+# The workflow ------------------------------------------------------------------------------------------------------
+
+
 @workflow()
+async def tidy(cancelled: CancelledRun) -> str:
+    """Runs after every run that was cancelled."""
+    return await work(f"tidied {cancelled.run_id}")
+
+
+@workflow(on_cancel=tidy)
 async def play(program: Program) -> list[Any]:
     return [await _perform(operation) for operation in program]
 
 
 async def _perform(operation: Operation) -> Any:
+    """One operation: its kind, then what it is made with. Time is in seconds."""
     match operation:
         case ["work", label, seconds]:
             return await work(label, seconds)
         case [("hasty" | "patient" | "growing") as kind, label, failures]:
-            return await _STRUGGLING[kind](label, failures)
+            return await STRUGGLING[kind](label, failures)
+        case ["beat", label, silent_attempts]:
+            return await beat(label, silent_attempts)
         case ["fail", label]:
             return await fail(label)
-        case ["sleep", seconds]:
-            return await suspend(interval=timedelta(seconds=seconds))
-        case ["wait", key, limit]:
-            try:
-                return await wait_for_event(key, max_wait_time=limit)
-            except WaitTimeout:
-                return "timeout"
+        case ["book", label, entries]:
+            return await book(label, entries)
+        case ["poll", label, wanted]:
+            numbers = count(1)
+            return await poll_until(lambda: probe(label, next(numbers)), until=lambda n: n >= wanted, every=0.05)
+        case ["message", label]:
+            return await message(label)
+        case ["progress", done]:
+            return set_progress(done, total=100)
+        case ["check"]:
+            return check_cancellation()
         case ["emit", key]:
             return await emit_event(key, f"from {key}")
+        case [("sleep" | "wait" | "late" | "ask"), *_]:
+            return await _wait(operation)
+        case [("child" | "policy" | "bound" | "start" | "await" | "linked"), *_]:
+            return await _run_another(operation)
+    return await _perform_block(operation)
+
+
+async def _wait(operation: Operation) -> Any:
+    match operation:
+        case ["sleep", seconds]:
+            return await suspend(interval=timedelta(seconds=seconds))
+        case ["ask", label, limit]:
+            return await _ask(label, limit)
+    key, since, limit = (operation[1], "ever", operation[2]) if operation[0] == "wait" else operation[1:]
+    try:
+        return await wait_for_event(key, since=cast("Literal['ever']", since), max_wait_time=limit)
+    except WaitTimeout:
+        return "timeout"
+
+
+async def _run_another(operation: Operation) -> Any:
+    match operation:
         case ["child", program]:
             return await play(program)
+        case ["policy", policy, program]:
+            return await play.with_options(close_policy=policy)(program)
+        case ["bound", seconds, program]:  # a child with a deadline
+            try:
+                return await play.with_options(deadline=seconds)(program)
+            except Exception as error:  # noqa: BLE001 - what the program raises, or that it was cancelled
+                return f"cut short by {type(error).__name__}"
         case ["start", program]:
             return (await play.start(program)).id
-        case ["try", program]:
+        case ["linked", policy, program]:
+            return (await play.with_options(close_policy=policy).start_step(program)).id
+        case ["await", program]:
+            handle = await play.start_step(program)
             try:
-                return [await _perform(inner) for inner in program]
-            except Exception as error:  # noqa: BLE001 - whatever the program raises, and nothing of the engine's
-                return f"caught {type(error).__name__}"
-        case ["gather", branches]:
-            return list(await gather(*(_branch(branch) for branch in branches)))
+                return await wait_for_completion(handle)
+            except RunFailed as error:
+                return f"it {error.state}"
     raise AssertionError(f"unknown operation {operation!r}")
 
 
-async def _branch(program: Program) -> list[Any]:
-    return [await _perform(operation) for operation in program]
-
-
-# Making programs ---------------------------------------------------------------------------------------------------
-
-
-class Author:
-    """Writes random programs from a seed."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._made = 0
-
-    def program(self, *, depth: int = 3, own_keys: bool = True) -> Program:
-        """A few operations; ``own_keys`` says that events may be sent to this very run."""
-        return [self._operation(depth, own_keys=own_keys) for _ in range(self._random.randint(1, 4))]
-
-    def _label(self) -> str:
-        self._made += 1
-        return f"{self._made}"
-
-    def _operation(self, depth: int, *, own_keys: bool) -> Operation:
-        random = self._random
-        kinds = ["work"] * 4 + ["hasty", "patient", "growing", "sleep", "sleep", "wait", "wait", "wait", "pair"]
-        if depth > 0:
-            kinds += ["gather"] * 3 + ["race"] * 2 + ["child", "child", "start", "try", "fail"]
-        match random.choice(kinds):
-            case "work":
-                return ["work", self._label(), random.choice((0.0, 0.01, 0.2, 1.5, 8.0))]
-            case ("hasty" | "patient" | "growing") as kind:
-                return [kind, self._label(), random.randint(0, 3)]
-            case "sleep":
-                return ["sleep", random.choice((0, 0.5, 3, 12))]
-            case "wait":
-                keys = ["own-a", "own-b", "news-a", "news-b"] if own_keys else ["news-a", "news-b"]
-                return ["wait", random.choice(keys), random.choice((-1, -1, 0, 0.2, 4))]
-            case "pair":  # one branch waits for what the other says
-                key = f"pair-{self._label()}"
-                return ["gather", [[["wait", key, -1]], [["sleep", random.choice((0, 0.3))], ["emit", key]]]]
-            case "gather":
-                branches = [self.program(depth=depth - 1, own_keys=own_keys) for _ in range(random.randint(2, 3))]
-                return ["gather", branches]
-            case "race":  # a branch fails while others are at work or wait; the same keys are awaited after
-                branches = [self.program(depth=depth - 1, own_keys=own_keys), [["fail", self._label()]]]
-                random.shuffle(branches)
-                return ["try", [["gather", branches], self._operation(0, own_keys=own_keys)]]
-            case ("child" | "start") as kind:
-                return [kind, self.program(depth=depth - 1, own_keys=False)]
-            case "try":
-                return ["try", self.program(depth=depth - 1, own_keys=own_keys)]
-            case _:
-                return ["try", [["fail", self._label()]]]
-
-
-# What must come out ------------------------------------------------------------------------------------------------
-
-
-def raises(program: Program) -> bool:
-    """Whether the program ends with an error, whatever happens around it."""
-    return any(_operation_raises(operation) for operation in program)
-
-
-def _operation_raises(operation: Operation) -> bool:
+async def _perform_block(operation: Operation) -> Any:
     match operation:
-        case ["fail", _]:
-            return True
-        case ["gather", branches]:
-            return any(raises(branch) for branch in branches)
-        case ["child", program]:
-            return raises(program)
-    return False
-
-
-def keys_awaited(program: Program) -> Counter[str]:
-    """How often each key is awaited, at most, by the run of ``program`` itself."""
-    return Counter(operation[1] for operation in _own(program) if operation[0] == "wait")
-
-
-def runs_below(program: Program) -> Iterator[Program]:
-    """The programs of the runs that ``program`` brings about, at any depth."""
-    for operation in _own(program):
-        if operation[0] in {"child", "start"}:
-            yield operation[1]
-            yield from runs_below(operation[1])
-
-
-def _own(program: Program) -> Iterator[Operation]:
-    for operation in program:
-        yield operation
-        if operation[0] == "try":
-            yield from _own(operation[1])
-        elif operation[0] == "gather":
-            for branch in operation[1]:
-                yield from _own(branch)
-
-
-def find_fault(program: Program, result: list[Any]) -> str | None:
-    """What is wrong with the result of a run that succeeded, or ``None``."""
-    heard: dict[str, list[int]] = {}
-    fault = _compare(program, result, heard)
-    if fault is not None:
-        return fault
-    for key, numbers in heard.items():
-        if len(set(numbers)) < len(numbers):
-            return f"event {key!r} was delivered twice: {numbers}"
-    if not any(operation[0] in {"gather", "try"} for operation in program):
-        for key, numbers in heard.items():
-            if numbers != list(range(1, len(numbers) + 1)):
-                return f"events of {key!r} came out of order or were lost: {numbers}"
-    return None
-
-
-def _compare(program: Program, result: Any, heard: dict[str, list[int]]) -> str | None:
-    if not isinstance(result, list) or len(result) != len(program):
-        return f"expected {len(program)} results, found {result!r}"
-    for operation, value in zip(program, result, strict=True):
-        fault = _compare_one(operation, value, heard)
-        if fault is not None:
-            return fault
-    return None
-
-
-def _compare_one(operation: Operation, value: Any, heard: dict[str, list[int]]) -> str | None:
-    match operation:
-        case [("work" | "hasty" | "patient" | "growing"), label, _]:
-            return None if value == f"did {label}" else f"step {label} gave {value!r}"
-        case ["sleep", _] | ["emit", _]:
-            return None if value is None else f"{operation} gave {value!r}"
-        case ["wait", key, limit]:
-            if value == "timeout":
-                return None if limit >= 0 else f"a wait for {key!r} without a limit timed out"
-            if key.startswith("pair-"):
-                return None if value == f"from {key}" else f"a wait for {key!r} gave {value!r}"
-            if not isinstance(value, int):
-                return f"a wait for {key!r} gave {value!r}"
-            heard.setdefault(key, []).append(value)
-            return None
-        case ["child", program]:
-            return find_fault(program, value)
-        case ["start", _]:
-            return None if isinstance(value, str) else f"a start gave {value!r}"
         case ["try", program]:
-            if raises(program):
-                return None if isinstance(value, str) and value.startswith("caught") else f"nothing caught: {value!r}"
-            return _compare(program, value, heard)
+            try:
+                return await _sequence(program)
+            except Exception as error:  # noqa: BLE001 - whatever the program raises, and nothing of the engine's
+                return f"caught {type(error).__name__}"
         case ["gather", branches]:
-            if not isinstance(value, list) or len(value) != len(branches):
-                return f"a gather of {len(branches)} gave {value!r}"
-            for branch, found in zip(branches, value, strict=True):
-                fault = _compare(branch, found, heard)
-                if fault is not None:
-                    return fault
-            return None
-    return f"unknown operation {operation!r}"
+            return list(await gather(*(_sequence(branch) for branch in branches)))
+        case ["each", branches]:
+            found = await gather(*(_sequence(branch) for branch in branches), return_exceptions=True)
+            return [f"caught {type(one).__name__}" if isinstance(one, Exception) else one for one in found]
+        case ["race", label, branches]:
+            first = await wait_any(*(_sequence(branch) for branch in branches))
+            run = current_run()
+            assert run is not None
+            for observer in race_observers:
+                observer(run.run_id, label, first.index)
+            return [first.index, first.result]
+        case ["limit", seconds, program]:
+            try:
+                return await timeout(_sequence(program), seconds)
+            except TimeLimitReached:
+                return "out of time"
+        case ["shield", program]:
+            async with shield():
+                return await _sequence(program)
+        case ["saga", label, steps, program, fails]:
+            async with compensation() as undo:
+                for at in range(steps):
+                    await work(f"{label}-{at}")
+                    undo(revert, f"{label}-{at}")
+                result = await _sequence(program)
+                await (fail(f"{label}-fail") if fails else work(f"{label}-end"))
+            return result
+        case ["continue", program]:
+            continue_as_new(program)
+    raise AssertionError(f"unknown operation {operation!r}")
+
+
+async def _sequence(program: Program) -> list[Any]:
+    return [await _perform(operation) for operation in program]
