@@ -161,3 +161,19 @@ async def test_a_checkpoint_ends_the_count_of_losses(database: Database) -> None
     await run_batch(database, checkpoint(StepState.SUCCEEDED, result="1"))
 
     assert await rows(database, "SELECT losses, total_losses FROM toolkit_run") == [(0, 2)]
+
+
+async def test_a_warm_run_that_is_due_already_is_claimed_and_not_woken_past_what_it_has_not_seen(
+    database: Database,
+) -> None:
+    other = Worker("other", room=10, closers={}, new_id=lambda: "")
+    await run_batch(database, start())
+    await run_batch(database, wait("first"), wait("second"), Suspend("run", 1, None))
+    await database.writer.run(commit([event("one")], worker=other, own_now=_NOW))
+
+    _, effects = await run_batch(database, event("two"))
+
+    assert effects.woken == []
+    assert effects.has_due_runs
+    ((state, due_at),) = await rows(database, "SELECT state, due_at FROM toolkit_run")
+    assert (state, due_at is not None) == (RunState.SUSPENDED, True)

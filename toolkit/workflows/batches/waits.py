@@ -164,8 +164,11 @@ class Waits(Starts):
             return
         if run.state is not RunState.SUSPENDED:
             return  # pending: it will read its journal; parked: it waits for an operator
-        if run.warm_worker == self.worker.id and self.room > 0 and not run.is_paused and run.losses < 2:
-            self.room -= 1
+        is_warm_here = run.warm_worker == self.worker.id and not run.is_paused and run.losses < 2
+        # A run that is due already has something on record that its warm copy has not seen: whoever claims it looks.
+        is_due = run.due_at is not None and run.due_at <= self.now
+        if is_warm_here and not is_due and self.room > 0:
+            self._take_room(run.workflow)
             self.effects.woken.append((run.id, run.epoch, run.epoch + 1))
             self.effects.delivered.append(record._replace(epoch=run.epoch + 1))
             run.state, run.epoch, run.worker_id, run.due_at = RunState.RUNNING, run.epoch + 1, self.worker.id, None
