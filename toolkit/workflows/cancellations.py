@@ -30,8 +30,8 @@ def check_cancellation() -> None:
     scope = current_scope()
     if scope is None:
         return
-    if scope.step is None and scope.execution.run.is_cancel_requested and scope.execution.journal.unread:
-        return  # a replay on its way to where the run stood when the cancel came; what it has to undo lies before it
+    if scope.step is None and scope.execution.journal.unread:
+        return  # a replay on its way to where the run stood: what it has to undo, or to end in a shield, lies ahead
     scope.check()
 
 
