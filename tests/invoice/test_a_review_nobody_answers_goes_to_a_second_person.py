@@ -53,7 +53,7 @@ async def test_after_two_days_the_head_of_finance_is_asked(settings: Settings) -
         ended = await client.answer(second, {"approved": True, "note": "Late, but fine."})
 
     assert (first.task["assigned_to"], second.task["assigned_to"]) == ("accounting", "head-of-finance")
-    assert [change["action"] for change in history["items"]] == ["reminded", "escalated"]
+    assert [change["action"] for change in history["items"]] == ["opened", "reminded", "escalated"]
     assert second.task["id"] == first.task["id"]
     assert second.task["suggested_data"] == first.task["suggested_data"]
     assert ended.run["result"]["state"] == "paid"

@@ -152,7 +152,9 @@ async def book(label: str, entries: int) -> str:
         session = get_session()
         for _ in range(entries):
             values = {"run_id": context.run_id, "label": label}
-            await session.execute(text("INSERT INTO ledger (run_id, label) VALUES (:run_id, :label)"), values)
+            await (await session.connection()).execute(
+                text("INSERT INTO ledger (run_id, label) VALUES (:run_id, :label)"), values
+            )
     return f"did {label}"
 
 
@@ -196,7 +198,9 @@ async def answer(engine: Engine, id_: str, wait_id: str) -> None:
     label = id_.rsplit(maxsplit=1)[-1]
     async with engine.database.session() as session:
         if await resolve_wait(session, wait_id=wait_id, payload_json=json.dumps(f"answer to {label}")):
-            await session.execute(text("UPDATE question SET state = 'answered' WHERE id = :id"), {"id": id_})
+            await (await session.connection()).execute(
+                text("UPDATE question SET state = 'answered' WHERE id = :id"), {"id": id_}
+            )
     engine.poke()
 
 

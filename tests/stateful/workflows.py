@@ -108,9 +108,13 @@ async def answer(engine: Engine, run_id: str, label: str, payload: str) -> bool:
     """A person answers; false if the question was closed or answered before. Answer and row are one transaction."""
     id_ = f"{run_id} {label}"
     async with engine.database.session() as session:
-        found = await session.execute(text("SELECT wait_id FROM stateful_question WHERE id = :id"), {"id": id_})
+        found = await (await session.connection()).execute(
+            text("SELECT wait_id FROM stateful_question WHERE id = :id"), {"id": id_}
+        )
         has_won = await resolve_wait(session, wait_id=found.scalar_one(), payload_json=json.dumps(payload))
         if has_won:
-            await session.execute(text("UPDATE stateful_question SET state = 'answered' WHERE id = :id"), {"id": id_})
+            await (await session.connection()).execute(
+                text("UPDATE stateful_question SET state = 'answered' WHERE id = :id"), {"id": id_}
+            )
     engine.poke()
     return has_won
