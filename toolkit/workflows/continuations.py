@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from toolkit.workflows.operations import NewRun, StepRecord
+from toolkit.workflows.operations import NewRun
 from toolkit.workflows.scopes import require_scope
-from toolkit.workflows.states import StepKind, StepState
 
 
 class ContinuedAsNew(BaseException):
@@ -40,8 +39,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
     raise ContinuedAsNew(args, kwargs)
 
 
-def successor_of(execution: Any, continued: ContinuedAsNew) -> tuple[NewRun, list[StepRecord]]:
-    """The run that goes on, and the rows that tell it which events it has had."""
+def successor_of(execution: Any, continued: ContinuedAsNew) -> NewRun:
+    """The run that goes on."""
     run, workflow, engine = execution.run, execution.workflow, execution.engine
     args, kwargs = continued.arguments
     successor: NewRun = workflow.new_run(
@@ -52,19 +51,4 @@ def successor_of(execution: Any, continued: ContinuedAsNew) -> tuple[NewRun, lis
         started_by=run.started_by,
         continued_from=run.id,
     )
-    now = engine.runtime.clock.now()
-    cursors = [
-        StepRecord(
-            run_id=successor.id,
-            path=f"continued/{at}",
-            name=key,
-            kind=StepKind.WAIT,
-            state=StepState.SUCCEEDED,
-            started_at=now,
-            ended_at=now,
-            result="null",
-            event_seq=number,
-        )
-        for at, (key, number) in enumerate(sorted(execution.cursors.items()))
-    ]
-    return successor, cursors
+    return successor

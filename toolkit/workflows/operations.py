@@ -200,7 +200,7 @@ class NoteProgress:
 class FinishRun:
     """The run's code has ended, or the run is parked. Outcome: :class:`Finished`.
 
-    ``continued`` is the run that goes on in its place, ``cursors`` that run's knowledge of the events it has had.
+    ``continued`` is the run that goes on in its place.
     """
 
     run_id: str
@@ -213,7 +213,6 @@ class FinishRun:
     has_open_waits: bool = False
     child_ids: Sequence[str] = ()
     continued: NewRun | None = None
-    cursors: Sequence[StepRecord] = ()
 
 
 @dataclass(slots=True)

@@ -69,11 +69,11 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
 async def _continue(execution: Execution, continued: ContinuedAsNew) -> None:
     """End the run and begin the one that goes on in its place."""
     try:
-        successor, cursors = successor_of(execution, continued)
+        successor = successor_of(execution, continued)
     except Exception as error:  # noqa: BLE001 - arguments that do not fit their types: the author's
         await _finish(execution, RunState.FAILED, result=None, error=record_error(error))
         return
-    await _finish(execution, RunState.SUCCEEDED, result=None, error=None, continued=successor, cursors=cursors)
+    await _finish(execution, RunState.SUCCEEDED, result=None, error=None, continued=successor)
 
 
 async def _finish(execution: Execution, state: RunState, *, result: str | None, error: str | None, **more: Any) -> None:

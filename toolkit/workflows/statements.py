@@ -207,6 +207,11 @@ DELIVERED_NUMBERS = Statement(
                   GROUP BY run_id, name""",
 )
 
+CURSORS_OF_RUN = both(
+    "cursors of run",
+    "SELECT name, max(event_seq) FROM toolkit_step WHERE run_id = $1 AND event_seq IS NOT NULL GROUP BY name",
+)
+
 WAITS_BY_ID = Statement(
     "waits by id",
     sqlite=f"SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id",  # noqa: S608

@@ -26,10 +26,11 @@ from toolkit.workflows.operations import (
     Finished,
     FinishRun,
     NewRun,
+    StepRecord,
     WaitRecord,
 )
 from toolkit.workflows.rows import to_wait
-from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepState, WaitState
+from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepKind, StepState, WaitState
 
 
 class Endings(Waits):
@@ -71,7 +72,7 @@ class Endings(Waits):
             if run.is_cancel_requested and state is not RunState.PARKED:
                 state = RunState.CANCELLED
             if operation.continued is not None and state is RunState.SUCCEEDED:
-                self._continue(run, operation)
+                yield from self._continue(run, operation.continued)
             self._end_run(run, state, result=operation.result, error=operation.error)
             self.outcomes[at] = Finished(Fate.KEPT, state)
             if state is not RunState.PARKED:
@@ -82,10 +83,8 @@ class Endings(Waits):
         ended = [run for _, _, run in finishing if run.state.is_final]
         yield from self._tell_parents(ended)
 
-    def _continue(self, run: LockedRun, operation: FinishRun) -> None:
+    def _continue(self, run: LockedRun, successor: NewRun) -> Script[None]:
         """Another run goes on in place of this one: it has its parent, its watchers' eyes and its events."""
-        successor = operation.continued
-        assert successor is not None
         successor = replace(successor, close_policy=run.close_policy)
         places = [(run.id, successor.id)]
         self.attached.append(AttachedRows(INHERIT_ATTRIBUTES, places))
@@ -94,10 +93,32 @@ class Endings(Waits):
             self.attached.append(AttachedRows(sql.INHERIT_PAUSE, places))
         else:
             self._begin(successor, {})
-        self.new_steps += operation.cursors
-        self.effects.delivered += operation.cursors  # if it is begun here at once, it does not read its journal
+        cursors = yield from self._cursors_of(run, successor)
+        self.new_steps += cursors
+        self.effects.delivered += cursors  # if it is begun here at once, it does not read its journal
         self.retargeted.append((run.id, successor.id))
         run.continued_as = successor.id
+
+    def _cursors_of(self, run: LockedRun, successor: NewRun) -> Script[list[StepRecord]]:
+        """What tells ``successor`` which events ``run`` has had; its memory may be a delivery behind its journal."""
+        last: dict[str, int] = dict((yield Query(sql.CURSORS_OF_RUN, [run.id])))
+        for step in self.new_steps:
+            if step.run_id == run.id and step.event_seq is not None:
+                last[step.name] = max(step.event_seq, last.get(step.name, 0))
+        return [
+            StepRecord(
+                run_id=successor.id,
+                path=f"continued/{at}",
+                name=key,
+                kind=StepKind.WAIT,
+                state=StepState.SUCCEEDED,
+                started_at=self.now,
+                ended_at=self.now,
+                result="null",
+                event_seq=number,
+            )
+            for at, (key, number) in enumerate(sorted(last.items()))
+        ]
 
     def _end_run(self, run: LockedRun, state: RunState, *, result: str | None = None, error: str | None = None) -> None:
         if state is RunState.CANCELLED:
