@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -86,7 +86,8 @@ async def uninterrupted(commit: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         while not task.done():
-            await asyncio.wait([task])
+            with suppress(asyncio.CancelledError):  # asked again; the first asking is raised when the commit is through
+                await asyncio.wait([task])
         if not task.cancelled():
             task.exception()  # seen; the canceller is not waiting for it
         raise

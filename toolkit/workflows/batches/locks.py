@@ -62,7 +62,11 @@ class Locks(BatchState):
         if self.families:
             # Under the locks nobody of a family begins a child any more; one that began since our look is not locked.
             found = yield Query(sql.FAMILIES, [sorted(self.families)])
-            self._defer_grown({root for root, member, _ in found if member not in self.families[root]})
+            grown = {root for root, member, _ in found if member not in self.families[root]}
+            # One that goes on as a new run in this very batch: the next batch finds that one.
+            continuing = {finish.run_id for _, finish in self._each(FinishRun) if finish.continued is not None}
+            grown.update(root for root, members in self.families.items() if not continuing.isdisjoint(members))
+            self._defer_grown(grown)
 
     def _keys(self) -> Script[set[str]]:
         keys: set[str] = set()
