@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from email.message import Message
 from pathlib import Path
 from random import Random
@@ -15,7 +14,6 @@ from tests.api.installation import Caller, Installation
 from tests.files.test_filenames_are_labels import HOSTILE, assert_is_a_label
 from toolkit.files import clean_filename
 from toolkit.files.folders import FolderStorage
-from toolkit.storage import Database
 
 FILES = "/toolkit/v1/files"
 KEY = re.compile(r"\d{4}/\d\d/\d\d/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -33,12 +31,9 @@ def form_of(names: list[str]) -> bytes:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """SQLite only: a label is a text like any other."""
-    database = Database(f"sqlite:///{tmp_path / 'toolkit.db'}")
-    await database.open()
-    yield database
-    await database.close()
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: a label is a text like any other."""
+    return f"sqlite:///{tmp_path / 'toolkit.db'}"
 
 
 @pytest.fixture

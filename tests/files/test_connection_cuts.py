@@ -22,12 +22,9 @@ CONTENT = hashlib.sha256(b"seed").digest() * (20 * MEBIBYTE // 32)
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """SQLite only: what is cut here is not the database."""
-    database = Database(f"sqlite:///{tmp_path / 'toolkit.db'}")
-    await database.open()
-    yield database
-    await database.close()
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: what is cut here is not the database."""
+    return f"sqlite:///{tmp_path / 'toolkit.db'}"
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Storm:
         """Kill workers one after the other, each while runs progress; each is followed by a new one."""
         for _ in range(times):
             self._await_progress()
-            time.sleep(self.random.choice((0.0, 0.01, 0.05, 0.2)))
+            time.sleep(self.random.choice((0.0, 0.01, 0.05, 0.2)))  # the kill is to come at any point of what is done
             victim = self.random.randrange(len(self.workers))
             self.herd.kill(self.workers[victim])
             self.workers[victim] = self._worker()
@@ -59,7 +59,7 @@ class Storm:
         """Return when something has happened outside since the last time."""
         deadline = time.monotonic() + 10
         while (size := (self.folder / "outside.jsonl").stat().st_size) == self.seen and time.monotonic() < deadline:
-            time.sleep(0.005)
+            time.sleep(0.005)  # other processes write the file; it cannot tell us
         if size == self.seen:
             raise TimeoutError("nothing has happened for ten seconds although workers are there")
         self.seen = size
@@ -71,16 +71,16 @@ class Storm:
             held = self.random.sample(self.workers, k=min(left, self.random.choice((1, 2))))
             for pid in held:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(LEASE_SECONDS * self.random.choice((1.2, 1.5, 2.2)))
+            time.sleep(LEASE_SECONDS * self.random.choice((1.2, 1.5, 2.2)))  # leases of real processes, by a real clock
             for pid in held:
                 os.kill(pid, signal.SIGCONT)
-            time.sleep(self.random.choice((0.05, 0.5)))
+            time.sleep(self.random.choice((0.05, 0.5)))  # now and then before the others have taken over
             left -= len(held)
 
     def restart(self, times: int, restart_server: Callable[[], None]) -> None:
         """Restart the database's server as if it had crashed."""
         for _ in range(times):
-            time.sleep(self.random.choice((0.3, 1.0)))
+            time.sleep(self.random.choice((0.3, 1.0)))  # in the middle of a recovery, and after it
             restart_server()
 
     def settle(self) -> Report:
@@ -91,7 +91,7 @@ class Storm:
             if time.monotonic() > deadline:
                 done = (self.folder / "progress").read_text(encoding="utf-8")
                 return Report(faults=[f"runs did not end within three minutes of calm; {done} had"])
-            time.sleep(0.05)
+            time.sleep(0.05)  # a process that is no child of ours cannot be waited for
         if status != 0:
             return Report(faults=[f"the client ended with status {status}"])
         return Report(**json.loads((self.folder / "report.json").read_text(encoding="utf-8")))

@@ -42,12 +42,9 @@ async def contacts() -> AsyncIterator[tuple[str, list[Any]]]:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+def database_url(tmp_path: Path) -> str:
     """SQLite alone: what a graph does to a process has nothing to do with where it is kept."""
-    database = Database(f"sqlite:///{tmp_path / 'toolkit.db'}")
-    await database.open()
-    yield database
-    await database.close()
+    return f"sqlite:///{tmp_path / 'toolkit.db'}"
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ from unittest.mock import patch
 
 from tests.simulation.histories import play_history
 from toolkit.storage import GroupCommit, Statement
-from toolkit.workflows import branches, cancellations, performance, sessions, statements
+from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
-from toolkit.workflows.continuations import successor_of
 from toolkit.workflows.engine import Engine
 from toolkit.workflows.operations import Fate, Recorded, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
@@ -90,9 +89,9 @@ def _acknowledged_early() -> Any:
     return patch.object(GroupCommit, "_commit_batch", commit_late)
 
 
-def _forgets_events(execution: Any, continued: Any) -> Any:
-    successor, _ = successor_of(execution, continued)
-    return successor, []
+def _forgets_events(self: Any, run: Any, successor: Any) -> Generator[Any, Any, list[Any]]:
+    yield from ()
+    return []
 
 
 def _unlike_the_record() -> Any:
@@ -140,9 +139,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
     "what a step wrote is committed before its checkpoint": _effect_without_checkpoint,
     "a commit is acknowledged before it is durable": _acknowledged_early,
-    "a run that goes on as another forgets its events": lambda: patch.object(
-        performance, "successor_of", _forgets_events
-    ),
+    "a run that goes on as another forgets its events": lambda: patch.object(Batch, "_cursors_of", _forgets_events),
     "a replay takes another winner of a race": _unlike_the_record,
     "the entry of a shield is not on record": lambda: patch.object(cancellations, "_enter", _nothing),
     "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),

@@ -9,10 +9,16 @@ from typing import Any
 
 import pytest
 
+from tests.workflows.notes import notes
 from toolkit.storage import Database
 from toolkit.workflows import Engine, EngineOptions, RunState, Workflow
 
 StartEngine = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture(autouse=True)
+def no_notes() -> None:
+    notes.clear()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from tests.workflows.notes import note, notes
 from toolkit.errors import CompensationFailed, RunFailed
 from toolkit.workflows import (
     CancelledRun,
@@ -22,19 +23,6 @@ from toolkit.workflows import (
     wait_for_event,
     workflow,
 )
-
-seen: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_seen() -> None:
-    seen.clear()
-
-
-@step()
-async def note(text: str) -> str:
-    seen.append(text)
-    return text
 
 
 @workflow()
@@ -57,7 +45,7 @@ async def test_a_shielded_section_runs_to_its_end_though_it_waits_when_the_cance
     await engine.emit_event("receipt")
 
     await until_state(engine, run.id, RunState.CANCELLED)
-    assert seen == ["paid", "receipt filed"]
+    assert notes == ["paid", "receipt filed"]
 
 
 async def test_a_shielded_section_holds_in_another_process(start_engine: StartEngine) -> None:
@@ -71,7 +59,7 @@ async def test_a_shielded_section_holds_in_another_process(start_engine: StartEn
     await second.emit_event("receipt")
 
     await until_state(second, run.id, RunState.CANCELLED)
-    assert seen == ["paid", "receipt filed"]
+    assert notes == ["paid", "receipt filed"]
 
 
 @workflow()
@@ -95,7 +83,7 @@ async def test_a_shield_holds_for_its_own_branch_alone(start_engine: StartEngine
     await engine.emit_event("go")
 
     await until_state(engine, run.id, RunState.CANCELLED)
-    assert seen == ["begun", "ended"]
+    assert notes == ["begun", "ended"]
 
 
 began = threading.Event()
@@ -127,13 +115,13 @@ async def test_a_long_step_may_look_for_a_cancel(start_engine: StartEngine) -> N
 
 @step()
 async def book(what: str) -> str:
-    seen.append(f"book {what}")
+    notes.append(f"book {what}")
     return what
 
 
 @step(max_retries=0)
 async def unbook(what: str) -> None:
-    seen.append(f"unbook {what}")
+    notes.append(f"unbook {what}")
     if what == "stubborn":
         raise OSError("does not answer")
 
@@ -158,7 +146,7 @@ async def test_a_block_that_ends_well_undoes_nothing(start_engine: StartEngine) 
     await engine.emit_event("paid")
 
     assert await asyncio.wait_for(run.result(), 10) == "booked"
-    assert seen == ["book flight", "book hotel"]
+    assert notes == ["book flight", "book hotel"]
 
 
 async def test_a_cancelled_run_that_waits_is_woken_to_undo_what_it_did(start_engine: StartEngine) -> None:
@@ -171,7 +159,7 @@ async def test_a_cancelled_run_that_waits_is_woken_to_undo_what_it_did(start_eng
     await second.cancel(run.id)
 
     await until_state(second, run.id, RunState.CANCELLED)
-    assert seen == ["book flight", "book hotel", "unbook hotel", "unbook flight"]
+    assert notes == ["book flight", "book hotel", "unbook hotel", "unbook flight"]
 
 
 async def test_every_undo_is_tried_and_those_that_fail_are_named(start_engine: StartEngine) -> None:
@@ -184,7 +172,7 @@ async def test_every_undo_is_tried_and_those_that_fail_are_named(start_engine: S
 
     assert isinstance(failed.value.__cause__, CompensationFailed)
     assert failed.value.__cause__.failed == ["unbook: OSError: does not answer"]
-    assert seen == ["book flight", "book stubborn", "unbook stubborn", "unbook flight"]
+    assert notes == ["book flight", "book stubborn", "unbook stubborn", "unbook flight"]
 
 
 @workflow()
@@ -204,7 +192,7 @@ async def test_a_clean_up_is_started_with_the_cancel_and_knows_what_was_cancelle
 
     await engine.cancel(run.id, reason="a duplicate", by="ada")
 
-    await until(lambda: seen == ["7 a duplicate ada"])
+    await until(lambda: notes == ["7 a duplicate ada"])
 
 
 def test_a_clean_up_takes_the_cancelled_run() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from tests.workflows.notes import note, notes
 from toolkit.errors import DefinitionError, WrongContext
 from toolkit.workflows import (
     Engine,
@@ -27,23 +28,10 @@ from toolkit.workflows import (
     workflow,
 )
 
-calls: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def no_calls() -> None:
-    calls.clear()
-
-
-@step()
-async def note(text: str) -> str:
-    calls.append(text)
-    return text
-
 
 @step(name="note")
 async def note_twice(text: str, times: int) -> str:
-    calls.append(text * times)
+    notes.append(text * times)
     return text * times
 
 
@@ -271,7 +259,7 @@ async def turn_1() -> None:
 
 @step(name="decision")
 async def decision() -> str:
-    calls.append("decided")
+    notes.append("decided")
     return "yes"
 
 
@@ -290,7 +278,7 @@ async def test_a_step_where_a_wait_is_open_parks_the_run_and_is_not_performed(st
     await until_state(new, run.id, RunState.PARKED)
 
     assert "recorded: wait 'decision'" in str((await new.get_run(run.id)).error)
-    assert calls == []
+    assert notes == []
 
 
 @workflow(name="pay")
@@ -464,7 +452,7 @@ async def test_a_finished_run_is_replayed_at_once_and_hidden_nondeterminism_show
     (record,) = caplog.records
     assert record.__dict__["run_id"] == run.id
     assert words in record.getMessage()
-    assert calls == ["a", "check", "late check", "again", "b", "heads"]  # nothing was done again
+    assert notes == ["a", "check", "late check", "again", "b", "heads"]  # nothing was done again
 
 
 async def test_a_replay_of_a_live_run_says_where_it_stands(start_engine: StartEngine) -> None:
@@ -477,7 +465,7 @@ async def test_a_replay_of_a_live_run_says_where_it_stands(start_engine: StartEn
     assert found.verdict == "goes on"
     assert sorted(found.waiting) == ["gather.0/0/x/0", "gather.0/1/y/0"]
     assert not found.beyond
-    assert calls == ["x", "y"]
+    assert notes == ["x", "y"]
 
 
 async def test_live_runs_that_new_code_would_break_are_found_without_touching_them(start_engine: StartEngine) -> None:

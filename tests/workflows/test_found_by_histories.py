@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from tests.workflows.notes import note, notes
 from toolkit.storage import Database
 from toolkit.testing import VirtualClock
 from toolkit.workflows import (
@@ -19,25 +20,10 @@ from toolkit.workflows import (
     gather,
     race,
     set_progress,
-    step,
     wait_for_event,
     workflow,
 )
 from toolkit.workflows.heart import beat
-
-seen: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_seen() -> None:
-    seen.clear()
-
-
-@step()
-async def note(text: str) -> str:
-    seen.append(text)
-    return text
-
 
 # A cancelled run that is read in again comes to where it stood before it hears of the cancel --------------------------
 
@@ -68,13 +54,13 @@ async def test_a_run_cancelled_while_it_was_in_nobodys_memory_undoes_what_it_did
     run = await first.start(books_and_waits)
     await until_state(first, run.id, RunState.SUSPENDED)
     await first.close()
-    seen.clear()
+    notes.clear()
     second = await start_engine(books_and_waits)
 
     await second.cancel(run.id)
 
     await until_state(second, run.id, RunState.CANCELLED)
-    assert seen == ["undo book"]
+    assert notes == ["undo book"]
 
 
 # Families ------------------------------------------------------------------------------------------------------------

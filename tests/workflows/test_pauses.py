@@ -14,8 +14,12 @@ from toolkit.workflows import (
     Engine,
     RunFilter,
     RunState,
+    Workflow,
     continue_as_new,
+    emit_event,
     gather,
+    message,
+    shield,
     step,
     suspend,
     wait_for_event,
@@ -86,6 +90,42 @@ async def test_a_running_run_stops_after_the_step_under_way_and_goes_on_after_it
     assert kept == ["pass_gate/0"]
     assert began_by_then == ["first"]
     assert began == ["first", "second"]
+
+
+@workflow()
+async def gate_then_line() -> None:
+    await pass_gate("first")
+    await message("through the gate")
+
+
+@workflow()
+async def gate_then_shield() -> None:
+    await pass_gate("first")
+    async with shield():
+        pass
+
+
+@workflow()
+async def gate_then_event() -> None:
+    await pass_gate("first")
+    await emit_event("passed")
+
+
+@pytest.mark.parametrize("paused", [gate_then_line, gate_then_shield, gate_then_event])
+async def test_a_paused_run_puts_nothing_more_on_record(start_engine: StartEngine, paused: Workflow[[], None]) -> None:
+    engine = await start_engine(paused)
+    run = await engine.start(paused)
+    await until(lambda: began == ["first"])
+
+    await engine.control.pause(run.id)
+    gates["first"].set()
+    await until_state(engine, run.id, RunState.SUSPENDED)
+    by_then = [step.path for step in await engine.list_steps(run.id)]
+    await engine.control.resume(run.id)
+    await asyncio.wait_for(run.result(), 10)
+
+    assert by_then == ["pass_gate/0"]
+    assert len(await engine.list_steps(run.id)) == 2
 
 
 async def test_another_process_pauses_and_resumes_a_run(start_engine: StartEngine) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import Field, SQLModel, func, select
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from tests.workflows.notes import note, notes
 from toolkit.access import Principal, acting_as, current_principal
 from toolkit.errors import Conflict, RunFailed, WaitTimeout
 from toolkit.workflows import (
@@ -23,19 +24,6 @@ from toolkit.workflows import (
     wait_for_event,
     workflow,
 )
-
-calls: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def no_calls() -> None:
-    calls.clear()
-
-
-@step()
-async def note(text: str) -> str:
-    calls.append(text)
-    return text
 
 
 @workflow()
@@ -55,7 +43,7 @@ async def test_a_step_that_succeeded_is_never_run_again_by_whatever_process(star
     await second.emit_event("go", "after")
 
     assert await asyncio.wait_for(second.wait_for_completion(run.id), 10) == '"beforeafter"'
-    assert calls == ["before", "after"]
+    assert notes == ["before", "after"]
 
 
 class Ledger(SQLModel, table=True):
@@ -67,11 +55,11 @@ class Ledger(SQLModel, table=True):
 async def write_and_fail_once() -> int:
     session = get_session()
     session.add(Ledger(amount=1))
-    calls.append("write")
-    if len(calls) == 1:
+    notes.append("write")
+    if len(notes) == 1:
         await session.flush()
         raise RuntimeError("after the write")
-    return len(calls)
+    return len(notes)
 
 
 @workflow()
@@ -99,7 +87,7 @@ async def test_what_a_step_writes_and_its_checkpoint_are_one_transaction(start_e
 async def fail_twice() -> str:
     context = step_context()
     assert context is not None
-    calls.append(context.idempotency_key)
+    notes.append(context.idempotency_key)
     if context.attempt < 3:
         raise RuntimeError("not yet")
     return "done"
@@ -116,8 +104,8 @@ async def test_the_idempotency_key_is_the_same_in_every_attempt(start_engine: St
     run = await engine.start(retry)
 
     assert await asyncio.wait_for(run.result(), 10) == "done"
-    assert len(calls) == 3
-    assert set(calls) == {f"{run.id}:fail_twice/0"}
+    assert len(notes) == 3
+    assert set(notes) == {f"{run.id}:fail_twice/0"}
 
 
 @workflow()
@@ -212,7 +200,7 @@ async def test_children_run_side_by_side_and_their_results_come_back(start_engin
     run = await engine.start(two_children)
 
     assert await asyncio.wait_for(run.result(), 10) == 30
-    assert sorted(calls) == ["child 1", "child 2"]
+    assert sorted(notes) == ["child 1", "child 2"]
 
 
 @workflow()
@@ -378,7 +366,7 @@ async def test_a_warm_run_and_an_evicted_one_end_alike(start_engine: StartEngine
     await warm.emit_event("go", "x")
 
     assert await asyncio.wait_for(run.result(), 10) == "beforex"
-    assert calls == ["before", "x"]
+    assert notes == ["before", "x"]
 
 
 async def _evict_all(engine: Engine) -> None:

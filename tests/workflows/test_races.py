@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
+from tests.workflows.notes import note, notes
 from toolkit.errors import TimeLimitReached
 from toolkit.workflows import (
     Engine,
@@ -23,22 +24,9 @@ from toolkit.workflows import (
     workflow,
 )
 
-seen: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_seen() -> None:
-    seen.clear()
-
 
 async def open_keys(engine: Engine, run_id: str) -> set[str | None]:
     return {wait.event_key for wait in (await engine.get_run(run_id)).waits}
-
-
-@step()
-async def note(text: str) -> str:
-    seen.append(text)
-    return text
 
 
 @workflow()
@@ -58,7 +46,7 @@ async def test_the_first_to_end_wins_and_the_waits_of_the_others_are_withdrawn(s
     await engine.emit_event("end", "done")
 
     assert await asyncio.wait_for(run.result(), 10) == "done"
-    assert seen == ["1:yes"]
+    assert notes == ["1:yes"]
 
 
 async def test_a_replay_takes_the_winner_on_record_though_the_other_could_win_now(start_engine: StartEngine) -> None:
@@ -75,7 +63,7 @@ async def test_a_replay_takes_the_winner_on_record_though_the_other_could_win_no
     await second.emit_event("end", "done")
 
     assert await asyncio.wait_for(second.wait_for_completion(run.id), 10) == '"done"'
-    assert seen == ["1:yes"]
+    assert notes == ["1:yes"]
 
 
 @step()
@@ -160,8 +148,8 @@ async def test_a_limit_around_several_waits_gives_all_of_them_up(start_engine: S
 
 @step()
 async def ask_the_bank() -> str:
-    seen.append("asked")
-    return ["pending", "pending", "booked"][len(seen) - 1]
+    notes.append("asked")
+    return ["pending", "pending", "booked"][len(notes) - 1]
 
 
 @workflow()
@@ -173,7 +161,7 @@ async def test_polling_asks_until_the_answer_is_good_enough(start_engine: StartE
     engine = await start_engine(waits_for_the_bank)
 
     assert await asyncio.wait_for((await engine.start(waits_for_the_bank)).result(), 10) == "booked"
-    assert seen == ["asked"] * 3
+    assert notes == ["asked"] * 3
 
 
 @workflow()

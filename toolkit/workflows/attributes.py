@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 
 from toolkit.errors import InvalidInput
 from toolkit.storage import Statement, insert
-from toolkit.workflows.operations import AttachedRows, StepRecord
+from toolkit.workflows.marks import find_mark, leave_mark
+from toolkit.workflows.operations import AttachedRows
 from toolkit.workflows.scopes import require_scope
-from toolkit.workflows.states import StepKind, StepState
 
 Attribute: TypeAlias = str | int | float | Decimal | datetime
 """A value that runs are found by."""
@@ -90,30 +90,17 @@ async def remove_tags(*tags: str) -> None:
 async def _put_on_record(verb: str, rows: Sequence[AttributeRow], *, removed: Sequence[str] = ()) -> None:
     scope = require_scope(verb)
     scope.check_session(verb)
-    execution = scope.execution
     path = scope.next_path(verb)
-    if path in execution.journal:
+    if await find_mark(scope, path, name=verb) is not None:
         return
-    await scope.begin()
-    now, run_id = execution.moment(), execution.run.id
+    run_id = scope.execution.run.id
     attached = []
     if rows:
         attached.append(AttachedRows(SET_ATTRIBUTES, [(run_id, *row) for row in rows]))
     if removed:
         attached.append(AttachedRows(_REMOVE_ATTRIBUTES, [(run_id, name) for name in removed]))
-    record = StepRecord(
-        run_id=run_id,
-        path=path,
-        name=verb,
-        kind=StepKind.MESSAGE,
-        state=StepState.SUCCEEDED,
-        started_at=now,
-        ended_at=now,
-        arguments=json.dumps({**{row[0]: row[2] for row in rows}, **dict.fromkeys(removed)}),
-        result="null",
-        epoch=execution.epoch,
-    )
-    await execution.record(record, attached=attached, is_shielded=scope.is_shielded)
+    arguments = json.dumps({**{row[0]: row[2] for row in rows}, **dict.fromkeys(removed)})
+    await leave_mark(scope, path, name=verb, arguments=arguments, attached=attached)
 
 
 # How they are kept --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,7 +162,7 @@ async def _withdraw_waits(scope: Scope, path: str, *, but: str | None = None) ->
             execution.waits.pop(at, None)
 
 
-class _Branches:
+class _Branches(ABC):
     """Calls side by side, each in a task and a place of its own.
 
     ``done`` is set as soon as the outcome is known; :meth:`_end` sees that no branch outlives it.
@@ -209,9 +210,9 @@ class _Branches:
         finally:
             await self._end(tasks)  # however this ends, no branch outlives it
 
+    @abstractmethod
     async def settle(self) -> None:
         """Put the outcome on record, before anybody sees it."""
-        raise NotImplementedError
 
     async def _branch(self, at: int, call: Awaitable[Any]) -> None:
         place = self.places[at]

@@ -10,9 +10,9 @@ from typing import Any, ParamSpec, Self
 
 from toolkit.errors import CompensationFailed
 from toolkit.workflows.failures import RunCancelled
-from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
-from toolkit.workflows.states import CancelMode, StepKind, StepState
+from toolkit.workflows.states import CancelMode
 
 P = ParamSpec("P")
 
@@ -110,22 +110,6 @@ class compensation:  # noqa: N801 - reads as a verb: `async with compensation() 
 
 async def _enter(scope: Scope, name: str, *, mode: CancelMode) -> None:
     """Put the entry of a section on record, once; with it, what a cancel is to do from now on."""
-    execution = scope.execution
     path = scope.next_path(name)
-    if path in execution.journal:
-        return
-    scope.check()
-    now = execution.moment()
-    record = StepRecord(
-        run_id=execution.run.id,
-        path=path,
-        name=name,
-        kind=StepKind.MESSAGE,
-        state=StepState.SUCCEEDED,
-        started_at=now,
-        ended_at=now,
-        result="null",
-        details=json.dumps({"cancel": mode}),
-        epoch=execution.epoch,
-    )
-    await execution.record(record, cancel_mode=mode, is_shielded=scope.is_shielded)
+    if await find_mark(scope, path, name=name) is None:
+        await leave_mark(scope, path, name=name, details=json.dumps({"cancel": mode}), cancel_mode=mode)

@@ -16,7 +16,8 @@ from toolkit.workflows.attributes import Attribute, encode_attributes, encode_ta
 from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.journal import LINKED
-from toolkit.workflows.operations import RUN_ENDED, NewRun, Recorded, StepRecord
+from toolkit.workflows.marks import find_mark, leave_mark
+from toolkit.workflows.operations import RUN_ENDED, NewRun, Recorded
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.signatures import Signature
 from toolkit.workflows.states import ClosePolicy, RunState, StepKind, StepState
@@ -245,36 +246,30 @@ class Workflow(Generic[P, R]):
         execution = scope.execution
         execution.engine.require(self)
         path = scope.next_path(f"start:{self.name}")
-        recorded = execution.journal.get(path)
+        recorded = await find_mark(scope, path, name=self.name)
         if recorded is None:
-            await scope.begin()
             options = {"started_by": execution.run.started_by, **options}
             is_linked = "close_policy" in options
             if is_linked:
                 options["parent_id"] = execution.run.id
-            run = self.new_run(execution.engine, arguments, **options)
-            now = execution.moment()
-            recorded = StepRecord(
-                run_id=execution.run.id,
-                path=path,
-                name=self.name,
-                kind=StepKind.MESSAGE,
-                state=StepState.SUCCEEDED,
-                started_at=now,
-                ended_at=now,
-                arguments=run.input,
-                result=f'"{run.id}"',
-                details=LINKED if is_linked else None,
-                epoch=execution.epoch,
-            )
 
             def link(outcome: Recorded) -> None:
                 if is_linked and outcome.started is not None:
                     execution.link(outcome.started.run_id)
 
-            outcome = await execution.record(recorded, run=run, is_shielded=scope.is_shielded, then=link)
+            run = self.new_run(execution.engine, arguments, **options)
+            outcome = await leave_mark(
+                scope,
+                path,
+                name=self.name,
+                arguments=run.input,
+                result=f'"{run.id}"',
+                details=LINKED if is_linked else None,
+                run=run,
+                then=link,
+            )
             assert outcome.started is not None
-            recorded = recorded._replace(result=f'"{outcome.started.run_id}"')
+            recorded = execution.journal[path]._replace(result=f'"{outcome.started.run_id}"')
             execution.note(recorded)
         return RunHandle(execution.engine, (recorded.result or "").strip('"'), self)
 

@@ -403,6 +403,16 @@ class Execution:
         """The code asks for something else than the journal holds at ``path``."""
         return RunParked(describe_mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments))
 
+    def expect(self, recorded: StepRecord, *, kind: str, name: str) -> StepRecord:
+        """What is on record, if it is what the code asks for.
+
+        Raises:
+            RunParked: it is something else.
+        """
+        if recorded.kind != kind or recorded.name != name:
+            raise self.mismatch(recorded.path, recorded=recorded, kind=kind, name=name, arguments=recorded.arguments)
+        return recorded
+
     def unlike_wait(self, path: str, *, kind: str, name: str, arguments: str | None) -> RunParked:
         """The code asks for something else than the wait that is open at ``path``."""
         wait = self.waits[path]

@@ -7,9 +7,9 @@ from typing import Any
 
 from toolkit.errors import WrongContext
 from toolkit.serialization import codec_for
-from toolkit.workflows.operations import NoteProgress, StepRecord
+from toolkit.workflows.marks import find_mark, leave_mark
+from toolkit.workflows.operations import NoteProgress
 from toolkit.workflows.scopes import current_scope, require_scope
-from toolkit.workflows.states import StepKind, StepState
 
 
 def set_progress(done: float, *, total: float | None = None, note: str | None = None) -> None:
@@ -40,25 +40,10 @@ async def message(text: str, **fields: Any) -> None:
     """
     scope = require_scope("message")
     scope.check_session("message")
-    execution = scope.execution
     path = scope.next_path("message")
-    if path in execution.journal:
-        return
-    scope.check()
-    now = execution.moment()
-    record = StepRecord(
-        run_id=execution.run.id,
-        path=path,
-        name="message",
-        kind=StepKind.MESSAGE,
-        state=StepState.SUCCEEDED,
-        started_at=now,
-        ended_at=now,
-        result=codec_for(Any).encode({"text": text, **fields}),
-        display_name=text[:200],
-        epoch=execution.epoch,
-    )
-    await execution.record(record, is_shielded=scope.is_shielded)
+    if await find_mark(scope, path, name="message") is None:
+        line = codec_for(Any).encode({"text": text, **fields})
+        await leave_mark(scope, path, name="message", result=line, display_name=text[:200])
 
 
 def heartbeat(details: Any = None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import codec_for
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
+from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import (
     AttachedRows,
     Fate,
@@ -52,7 +53,7 @@ async def wait_on_record(
     """
     execution = scope.execution
     if path in execution.journal:
-        return _checked(scope, execution.journal[path], kind=kind, name=name)
+        return execution.expect(execution.journal[path], kind=kind, name=name)
     await scope.begin()
     if path not in execution.waits:
         wait = WaitRecord(
@@ -79,23 +80,17 @@ async def wait_on_record(
             execution.request_cancel()
             raise RunCancelled
         if path in execution.journal:  # over before it began, or since
-            return _checked(scope, execution.journal[path], kind=kind, name=name)
+            return execution.expect(execution.journal[path], kind=kind, name=name)
     if (execution.waits[path].kind, execution.waits[path].name) != (kind, name):
         raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
         record = await execution.park(path, is_shielded=scope.is_shielded)
-        return _checked(scope, record, kind=kind, name=name)
+        return execution.expect(record, kind=kind, name=name)
     except asyncio.CancelledError:
         if scope.is_dead:
             raise
         raise execution.foreign_cancellation() from None
-
-
-def _checked(scope: Scope, record: StepRecord, *, kind: str, name: str) -> StepRecord:
-    if record.kind != kind or record.name != name:
-        raise scope.execution.mismatch(record.path, recorded=record, kind=kind, name=name, arguments=record.arguments)
-    return record
 
 
 def _require_wait(verb: str) -> Scope:
@@ -281,27 +276,10 @@ async def emit_event(
 async def _emit_once(
     scope: Scope, *, key: str, text: str, run_id: str | None, idempotency_key: str | None = None
 ) -> None:
-    execution = scope.execution
     path = scope.next_path(f"emit:{key}")
-    if path in execution.journal:
-        _checked(scope, execution.journal[path], kind=StepKind.MESSAGE, name=key)
-        return
-    await scope.begin()
-    now = execution.moment()
-    record = StepRecord(
-        run_id=execution.run.id,
-        path=path,
-        name=key,
-        kind=StepKind.MESSAGE,
-        state=StepState.SUCCEEDED,
-        started_at=now,
-        ended_at=now,
-        arguments=text,
-        result="null",
-        epoch=execution.epoch,
-    )
-    event = NewEvent(execution.engine.new_id(), key, text, run_id, idempotency_key)
-    await execution.record(record, event=event, is_shielded=scope.is_shielded)
+    if await find_mark(scope, path, name=key) is None:
+        event = NewEvent(scope.execution.engine.new_id(), key, text, run_id, idempotency_key)
+        await leave_mark(scope, path, name=key, arguments=text, event=event)
 
 
 __all__ = [
