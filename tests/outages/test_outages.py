@@ -17,7 +17,7 @@ from sqlalchemy import text
 from tests.kills.__main__ import database_in
 from tests.kills.storm import stopper
 from tests.workflows.conftest import until
-from toolkit.storage import Database
+from toolkit.storage import Database, StorageUnavailable
 from toolkit.workflows import Engine, EngineOptions, get_session, step, wait_for_event, workflow
 
 pytestmark = pytest.mark.timeout(180)
@@ -145,3 +145,32 @@ async def _be_away(url: str, stop: Callable[[], None], start: Callable[[], None]
         assert [await asyncio.wait_for(run.result(), 60) for run in runs] == [10, 10, 10]
         assert await pages_of(database) == sorted([*range(10)] * 3)
         await until(lambda: engine.is_healthy)
+
+
+@pytest.mark.postgresql
+async def test_a_server_that_goes_away_while_a_session_reaches_for_it_fails_no_run(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asyncpg import Connection, InterfaceError
+
+    set_type_codec, refusals = Connection.set_type_codec, 3
+
+    async def be_cut_off(self: Any, *args: Any, **more: Any) -> None:
+        nonlocal refusals
+        if refusals > 0:
+            refusals -= 1
+            raise InterfaceError("connection is closed")
+        await set_type_codec(self, *args, **more)
+
+    async with opened(postgresql_url) as (database, engine):
+        await database.sessions.engine.dispose()
+        monkeypatch.setattr(Connection, "set_type_codec", be_cut_off)
+        with pytest.raises(StorageUnavailable, match="connection is closed"):
+            await pages_of(database)
+
+        run = await engine.start(write_pages, 2)
+        await engine.emit_event("go")
+
+        assert await asyncio.wait_for(run.result(), 60) == 2
+        assert refusals == 0
+        assert await pages_of(database) == [0, 1]

@@ -148,7 +148,7 @@ class AgentEventLog:
         try:
             await self.flush()
             await self._sweep_daily()
-        except (StorageError, SessionError, SQLAlchemyError, OSError):
+        except (StorageError, SessionError, SQLAlchemyError):
             logger.warning("Events of agents wait for the database", extra={"event": "agent.events_delayed"})
             await asyncio.sleep(0 if self._is_closing else _PAUSE)
             return False

@@ -324,7 +324,7 @@ class FileStore:
                 await place.delete(key)
             except StorageError as error:
                 report_leftover(error, storage=place.name, key=key)
-        except (SQLAlchemyError, OSError) as error:
+        except (StorageError, SQLAlchemyError) as error:
             report_leftover(error, storage=place.name, key=key)
 
     async def _take_back(self, stored: Sequence[File]) -> None:

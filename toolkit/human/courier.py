@@ -118,12 +118,7 @@ class Courier:
         while True:
             try:
                 await self.deliver()
-            except (
-                StorageError,
-                SessionError,
-                SQLAlchemyError,
-                OSError,
-            ):  # the database is away: look again at the next turn
+            except (StorageError, SessionError, SQLAlchemyError):  # the database is away: look again at the next turn
                 logger.warning("Messages could not be delivered", exc_info=True, extra={"event": "courier.failed"})
             await self._database.clock.sleep(self._poll_seconds)
 

@@ -64,12 +64,7 @@ class TaskWatch:
         while True:
             try:
                 await self.look()
-            except (
-                StorageError,
-                SessionError,
-                SQLAlchemyError,
-                OSError,
-            ):  # the database is away: look again at the next turn
+            except (StorageError, SessionError, SQLAlchemyError):  # the database is away: look again at the next turn
                 logger.warning("Due tasks could not be looked at", exc_info=True, extra={"event": "task.watch_failed"})
             await self._database.clock.sleep(self._poll_seconds)
 

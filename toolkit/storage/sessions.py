@@ -25,6 +25,7 @@ from sqlalchemy.util import await_only
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SessionError
+from toolkit.storage.connections import OutcomeUnknown, StorageUnavailable
 from toolkit.storage.sqlite import is_passing_code
 
 if TYPE_CHECKING:
@@ -48,10 +49,24 @@ class Sessions:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncSession]:
-        """A session that commits at the end of the block, or rolls back."""
-        async with self.open() as session:
-            yield session
-            await uninterrupted(session.commit())
+        """A session that commits at the end of the block, or rolls back.
+
+        Raises:
+            StorageUnavailable: the database was away, full or busy; nothing was kept.
+            OutcomeUnknown: it went away during the commit.
+        """
+        is_committing = False
+        try:
+            async with self.open() as session:
+                yield session
+                is_committing = True
+                await uninterrupted(session.commit())
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            if is_committing:
+                raise OutcomeUnknown(f"the database went away during a commit: {error}") from error
+            raise StorageUnavailable(f"the database could not be used: {error}") from error
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -64,9 +79,16 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         if isinstance(error.orig, sqlite3.Error):
             return is_passing_code(error.orig.sqlite_errorcode)
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        return error.connection_invalidated or state.startswith(("08", "53", "57P"))
-    return isinstance(error, OSError) and _comes_from_the_driver(error)
+        return error.connection_invalidated or _is_passing_state(error.orig)
+    if isinstance(error, OSError):
+        return _comes_from_the_driver(error)
+    # While a connection is opened, SQLAlchemy passes on what the driver raises as it is.
+    is_drivers = type(error).__module__.startswith("asyncpg.")
+    return is_drivers and (_is_passing_state(error) or "connection is closed" in str(error))
+
+
+def _is_passing_state(error: BaseException | None) -> bool:
+    return str(getattr(error, "sqlstate", None) or "").startswith(("08", "53", "57P"))
 
 
 def _comes_from_the_driver(error: OSError) -> bool:
