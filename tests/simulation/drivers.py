@@ -68,7 +68,9 @@ class InlineDriver:
         self._end("ROLLBACK" if fault == "lost" else "COMMIT")
         await self._weather.delay()
         if fault:
-            raise sqlite3.OperationalError(f"simulated: the connection broke, the commit was {fault}")
+            error = sqlite3.OperationalError(f"simulated: the disk failed, the commit was {fault}")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
 
     async def rollback(self) -> None:
         if self._is_writing:

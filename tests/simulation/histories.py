@@ -357,7 +357,9 @@ class _History:
             rows = self.store.connection.execute("SELECT id, wait_id FROM question WHERE state = 'open' ORDER BY id")
             for id_, wait_id in rows.fetchall():
                 if self.random.random() < 0.5:
-                    await self._ask(partial(programs.answer, id_=id_, wait_id=wait_id))
+                    task = await self._ask(partial(programs.answer, id_=id_, wait_id=wait_id))
+                    if task is not None and not isinstance(task.exception(), StorageError | None):
+                        task.result()  # whatever else went wrong ends the history
 
     def _note(self, text: str) -> None:
         self.trace.append(f"{self.loop.time():10.3f} {text}")

@@ -26,7 +26,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SessionError
 from toolkit.storage.connections import OutcomeUnknown, StorageUnavailable
-from toolkit.storage.sqlite import is_passing_code
+from toolkit.storage.sqlite import is_passing_refusal
 
 if TYPE_CHECKING:
     from toolkit.storage.database import Database
@@ -78,7 +78,7 @@ def is_passing(error: BaseException) -> bool:
     """
     if isinstance(error, DBAPIError):
         if isinstance(error.orig, sqlite3.Error):
-            return is_passing_code(error.orig.sqlite_errorcode)
+            return is_passing_refusal(error.orig)
         return error.connection_invalidated or _is_passing_state(error.orig)
     if isinstance(error, OSError):
         return _comes_from_the_driver(error)

@@ -125,13 +125,13 @@ def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
     return returned
 
 
-def is_passing_code(code: int) -> bool:
-    """Whether SQLite's error, by its number, may pass without a change of the statement."""
-    return code & 0xFF in _PASSING
+def is_passing_refusal(error: sqlite3.Error) -> bool:
+    """Whether SQLite may take the same statement later; what Python's module refuses by itself has no code."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _PASSING
 
 
 def _as_storage_error(error: BaseException) -> BaseException:
-    if isinstance(error, sqlite3.OperationalError) and is_passing_code(error.sqlite_errorcode):
+    if isinstance(error, sqlite3.OperationalError) and is_passing_refusal(error):
         return StorageUnavailable(f"SQLite refused: {error}")
     if isinstance(error, sqlite3.Error | OverflowError | UnicodeEncodeError):
         return DataRejected(f"SQLite refused: {error}")
