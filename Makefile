@@ -25,10 +25,11 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m examples.invoice.demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest tests/workflows tests/storage -q -n auto --cov=toolkit.workflows --cov-report=term
+	$(BIN)/python -m pytest tests/workflows tests/storage -q -n auto -m "not postgresql" \
+		--cov=toolkit.workflows --cov-report=term
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

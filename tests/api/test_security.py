@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +146,12 @@ def address(row: str) -> tuple[str, str]:
         path = path.replace(f"{{{name}}}", "01900000-0000-7000-8000-00000000dead")
     path = path.replace("/changes", "/changes?seconds=0")
     return method, path.replace("{name}", "health").replace("{number}", "1")
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: who may call is decided before a row is read."""
+    return f"sqlite:///{tmp_path / 'toolkit.db'}"
 
 
 async def test_every_route_is_in_the_matrix_with_its_permission(installation: Installation) -> None:

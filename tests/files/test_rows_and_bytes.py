@@ -16,7 +16,7 @@ from toolkit.access import ANONYMOUS, Principal, acting_as, list_audit
 from toolkit.errors import InvalidInput, LimitExceeded, NotFound, StorageError
 from toolkit.files import File, FileLimits, FileStorages, FileStore
 from toolkit.files import rows as rows_module
-from toolkit.storage import Database
+from toolkit.storage import Database, StorageUnavailable
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 10
 
@@ -189,11 +189,11 @@ async def test_bytes_stay_for_the_sweep_when_the_database_cannot_say(
     store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def gone(*_: Any, **__: Any) -> Any:
-        raise ConnectionRefusedError("the database is away")
+        raise StorageUnavailable("the database is away")
 
     monkeypatch.setattr(store.rows, "insert", gone)
     monkeypatch.setattr(store.rows, "find", gone)
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(StorageUnavailable):
         await store.upload(PDF, filename="x")
 
     assert len(objects_in(folder)) == 1
