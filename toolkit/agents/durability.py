@@ -363,5 +363,4 @@ def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     }
 
 
-def _encode(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,8 +32,8 @@ def fingerprint_of_request(
     tools = parts.pop("function_tools", None)
     return {
         "settings": digest(asked),
-        "tools": digest(tools),
-        "output": digest(parts),
+        "tools": _digest_of(tools),
+        "output": _digest_of(parts),
         "messages": [_of_message(message) for message in messages],
     }
 
@@ -58,23 +59,30 @@ def differences(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
 
 def digest(value: Any) -> str:
     """Sixteen hexadecimal digits that stand for ``value``, equal in every process."""
-    text = json.dumps(canonical(value), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _digest_of(canonical(value))
 
 
 def canonical(value: Any) -> Any:
     """``value`` as plain JSON data in one form: sets sorted, bytes by hash, empty and private fields left out."""
-    if value is None or isinstance(value, bool | int | float | str):
+    kind = type(value)  # most are one of these, and telling so by abstract classes costs ten times as much
+    if kind is str or kind is int or kind is float or kind is bool or value is None:
+        return value
+    if kind is dict:
+        return {str(key): canonical(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [canonical(item) for item in value]
+    if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return {"sha256": hashlib.sha256(value).hexdigest()}
     if isinstance(value, BaseModel):
         return canonical(dict(value))
     if is_dataclass(value) and not isinstance(value, type):
-        named = {field.name: getattr(value, field.name) for field in fields(value) if not field.name.startswith("_")}
-        return canonical(
-            {"": type(value).__name__} | {name: kept for name, kept in named.items() if not _is_empty(kept)}
-        )
+        named = {name: getattr(value, name) for name in _public_fields(kind)}  # type: ignore[arg-type]  # a class has a hash
+        return {
+            "": kind.__name__,
+            **{name: canonical(kept) for name, kept in named.items() if not _is_empty(kept)},
+        }
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}
     if isinstance(value, AbstractSet):
@@ -86,11 +94,26 @@ def canonical(value: Any) -> Any:
     return str(value)  # Decimal, dates, UUIDs, enums
 
 
+_encode = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=True, separators=(",", ":")
+).encode  # `dumps` makes one each time
+
+
+def _digest_of(data: Any) -> str:
+    """The digest of what is canonical already."""
+    return hashlib.sha256(_encode(data).encode()).hexdigest()[:16]
+
+
+@cache
+def _public_fields(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if not field.name.startswith("_"))
+
+
 def _of_message(message: Any) -> str:
     kinds = "+".join(part.part_kind for part in message.parts)
     parts = [canonical(part) for part in message.parts]
     kept = [{key: item for key, item in part.items() if key not in _VOLATILE} for part in parts]
-    return f"{kinds} {digest([getattr(message, 'instructions', None), kept])}"
+    return f"{kinds} {_digest_of([canonical(getattr(message, 'instructions', None)), kept])}"
 
 
 def _list_differences(part: str, before: list[str], after: list[str]) -> list[str]:
