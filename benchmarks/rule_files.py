@@ -28,8 +28,7 @@ from toolkit.storage import Database
 from toolkit.workflows import Engine, EngineOptions
 
 ROOT = Path(__file__).parents[1]
-# A worker of such jobs takes few runs at a time, so that the chunks of one file are shared out among all workers.
-WORKER = EngineOptions(concurrency=2, poll_seconds=0.2)
+WORKER = EngineOptions(poll_seconds=0.2)
 CLIENT = EngineOptions(is_worker=False)
 
 

@@ -47,9 +47,13 @@ class Completions:
                 if not future.done():
                     future.set_result(ended)
 
+    def awaited_elsewhere(self, is_running: Callable[[str], bool]) -> list[str]:
+        """The awaited runs that will not end here."""
+        return [run_id for run_id in self._waiting if not is_running(run_id)]
+
     async def look(self, *, is_running: Callable[[str], bool]) -> None:
         """See whether awaited runs have ended in other processes; those that are running here end here."""
-        elsewhere = [run_id for run_id in self._waiting if not is_running(run_id)]
+        elsewhere = self.awaited_elsewhere(is_running)
         if not elsewhere:
             return
         try:

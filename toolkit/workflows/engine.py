@@ -498,6 +498,11 @@ class Engine:
             error_message=str(cause) if cause else "",
         ) from cause
 
+    @property
+    def awaits_others(self) -> bool:
+        """Whether somebody here waits for a run that other processes advance."""
+        return bool(self._completions.awaited_elsewhere(self.residents.holds))
+
     async def look_for_completions(self) -> None:
         """See whether runs that somebody here waits for have ended elsewhere."""
         await self._completions.look(is_running=self.residents.holds)

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_CLAIM = 500
 _LONGEST_ISOLATION_SECONDS = 10.0
+_SHORTEST_LOOK = 0.05  # seconds between looks at what others did, however much they do
 # An event that a batch could not match is matched by the next one; a sweep finds those whose process ended in between.
 _LONGEST_MISS = timedelta(hours=1)
 
@@ -47,6 +48,7 @@ class Orchestrator:
         self._clock = engine.runtime.clock
         self._residents = engine.residents
         self._poked = asyncio.Event()
+        self._stirred = asyncio.Event()
         self._last_tick = 0.0
         self._next_due: datetime | None = None
         self._no_takeover_before = 0.0
@@ -103,6 +105,7 @@ class Orchestrator:
     def poke(self) -> None:
         """Something may be due: look now instead of at the next turn."""
         self._poked.set()
+        self._stirred.set()
 
     def note_deadline(self, deadline_at: datetime | None) -> None:
         """See that somebody looks when this limit passes."""
@@ -158,13 +161,17 @@ class Orchestrator:
         if self._next_due is not None:
             # Not less: the database may think that it is earlier than we do, and says when something is due.
             seconds = min(seconds, max((self._next_due - self._clock.now()).total_seconds(), 0.01))
+        await self._wait(self._poked, seconds)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until ``event``, at most so long."""
         sleeper = self._engine.runtime.spawn(self._clock.sleep(seconds))
-        poked = self._engine.runtime.spawn(self._poked.wait())
+        waiter = self._engine.runtime.spawn(event.wait())
         try:
-            await asyncio.wait([sleeper, poked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([sleeper, waiter], return_when=asyncio.FIRST_COMPLETED)
         finally:
             sleeper.cancel()
-            poked.cancel()
+            waiter.cancel()
 
     async def _claim(self) -> None:
         names = self._engine.workflow_keys
@@ -283,6 +290,7 @@ class Orchestrator:
     async def _watch(self) -> None:
         """Hear other processes, and look from time to time whatever was heard."""
         listener = self._engine.database.listener(self.poke)
+        took = 0.0
         try:
             while self._engine.is_open:
                 if listener is not None:
@@ -293,9 +301,11 @@ class Orchestrator:
                             "Notifications cannot be heard; looking from time to time instead",
                             extra={"event": "worker.deaf", "reason": str(error)},
                         )
-                await self._clock.sleep(min(self._options.poll_seconds, 0.5))
+                await self._await_news(shortest=max(_SHORTEST_LOOK, 10 * took))
                 try:
+                    began = self._clock.monotonic()
                     await self._engine.look_for_completions()
+                    took = self._clock.monotonic() - began
                     await self._dispel_doubt()
                     await self._look_at_own()
                 except StorageError as error:
@@ -307,6 +317,17 @@ class Orchestrator:
         finally:
             if listener is not None:
                 await listener.close()
+
+    async def _await_news(self, *, shortest: float) -> None:
+        """One turn, or less when others have committed and somebody here waits for a run that is with them."""
+        turn = min(self._options.poll_seconds, 0.5)
+        shortest = min(turn, shortest)
+        self._stirred.clear()
+        await self._clock.sleep(shortest)
+        if self._engine.awaits_others:
+            await self._wait(self._stirred, turn - shortest)
+        else:
+            await self._clock.sleep(turn - shortest)
 
     async def _dispel_doubt(self) -> None:
         """After a lapse: our heartbeat is fresh again, so what is ours on record now is ours; the rest was taken."""
