@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from toolkit.storage import Database, Query, both
+from toolkit.storage import Database, Query, Request, Script, both
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     CancelRun,
     Effects,
     EmitEvent,
+    Fate,
     FinishRun,
     NewEvent,
     NewRun,
     OpenWait,
     Operation,
+    Recorded,
     RecordStep,
     StartRun,
     StepRecord,
@@ -31,8 +34,11 @@ _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def run_batch(database: Database, *operations: Operation) -> tuple[list[Any], Effects]:
-    worker = Worker("worker", room=10, closers={}, new_id=lambda: "")
-    return await database.writer.run(commit(operations, worker=worker, own_now=_NOW))
+    return await database.writer.run(commit(operations, worker=worker(database), own_now=_NOW))
+
+
+def worker(database: Database) -> Worker:
+    return Worker("worker", room=10, closers={}, new_id=lambda: "", is_far=database.dialect == "postgresql")
 
 
 async def rows(database: Database, sql: str, *values: Any) -> Sequence[Any]:
@@ -101,6 +107,55 @@ async def test_an_event_that_was_numbered_while_its_run_was_locked_elsewhere_com
     await run_batch(database, event("2"))
 
     assert await rows(database, "SELECT result, event_seq FROM toolkit_step") == [("1", 1)]
+
+
+async def test_checkpoints_alone_are_one_statement_where_each_is_a_journey(database: Database) -> None:
+    await run_batch(database, start())
+    operations = [checkpoint(StepState.SUCCEEDED, path=f"s/{n}", result=str(n)) for n in range(3)]
+    asked: list[Request] = []
+
+    def counted() -> Script[tuple[list[Any], Effects]]:
+        script = commit(operations, worker=worker(database), own_now=_NOW)
+        request = next(script)
+        while True:
+            asked.append(request)
+            try:
+                request = script.send((yield request))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
+    outcomes, _ = await database.writer.run(counted())
+
+    assert [outcome.fate for outcome in outcomes] == [Fate.KEPT] * 3
+    assert await rows(database, "SELECT path, result FROM toolkit_step ORDER BY path") == [
+        ("s/0", "0"),
+        ("s/1", "1"),
+        ("s/2", "2"),
+    ]
+    assert len(asked) == (1 if database.dialect == "postgresql" else 2)
+
+
+async def test_of_checkpoints_alone_each_has_the_fate_of_its_run(database: Database) -> None:
+    await run_batch(database, start(), start("cancelled"), start("lost"))
+    await run_batch(database, CancelRun("cancelled", reason=None, by=None))
+    await _write(database, "UPDATE toolkit_run SET losses = 2 WHERE id = 'lost'")
+    of_cancelled, of_lost = (
+        replace(
+            checkpoint(StepState.SUCCEEDED), run_id=id_, step=checkpoint(StepState.SUCCEEDED).step._replace(run_id=id_)
+        )
+        for id_ in ("cancelled", "lost")
+    )
+    stale = checkpoint(StepState.SUCCEEDED, path="s/1")
+    stale = replace(stale, epoch=7, step=stale.step._replace(epoch=7))
+
+    (cancelled,), _ = await run_batch(database, of_cancelled)
+    outcomes, _ = await run_batch(database, checkpoint(StepState.SUCCEEDED), stale, of_lost)
+
+    assert cancelled == Recorded(Fate.KEPT, is_cancel_requested=True)
+    assert [outcome.fate for outcome in outcomes] == [Fate.KEPT, Fate.LOST, Fate.KEPT]
+    kept = await rows(database, "SELECT run_id, path FROM toolkit_step ORDER BY run_id")
+    assert kept == [("cancelled", "s/0"), ("lost", "s/0"), ("run", "s/0")]
+    assert await rows(database, "SELECT losses FROM toolkit_run WHERE id = 'lost'") == [(0,)]
 
 
 async def _write(database: Database, sql: str) -> None:

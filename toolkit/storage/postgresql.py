@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Script
+from toolkit.storage.statements import Query, Request, Row, Rows, Script
 
 T = TypeVar("T")
 
@@ -71,12 +71,13 @@ class PostgresqlConnection:
         async with self._lock:
             connection = await self._connected()
             try:
-                await connection.execute("BEGIN")
-                value = await _advance(connection, script)
+                value, has_begun = await _advance(connection, script)
             except BaseException as error:
                 script.close()
                 await self._roll_back()
                 raise _as_storage_error(error) from error
+            if not has_begun:
+                return value
             try:
                 await connection.execute("COMMIT")
             except BaseException as error:
@@ -128,13 +129,32 @@ async def _uninterrupted(work: Any) -> Any:
         raise
 
 
-async def _advance(connection: Any, script: Script[T]) -> T:
+async def _advance(connection: Any, script: Script[T]) -> tuple[T, bool]:
+    """What the script returns, and whether there is a transaction to commit."""
+    has_begun = False
     try:
         request = next(script)
         while True:
+            if isinstance(request, Rows) and request.is_alone:
+                request = script.send(await _perform_alone(connection, request))
+                continue
+            if not has_begun:
+                await connection.execute("BEGIN")
+                has_begun = True
             request = script.send(await perform(connection, request))
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        return end.value, has_begun
+
+
+async def _perform_alone(connection: Any, request: Request) -> list[Row]:
+    """One statement, which the server commits by itself."""
+    try:
+        return await perform(connection, request)
+    except BaseException as error:
+        if _is_refusal(error) or isinstance(_as_storage_error(error), DataRejected):
+            raise
+        connection.terminate()
+        raise OutcomeUnknown(f"the connection to PostgreSQL broke during a commit: {error}") from error
 
 
 async def perform(connection: Any, request: Request) -> list[Row]:

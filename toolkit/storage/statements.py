@@ -50,10 +50,13 @@ class Rows:
     """Execute ``statement`` for every row of ``rows``; the reply is the returned rows, if it returns any.
 
     SQLite executes it a few rows at a time. PostgreSQL gets one array a column and takes them apart with ``unnest``.
+    One that ``is_alone`` is a transaction of its own, before the one of whatever the script asks for next: to a server
+    that is one journey where begin, lock, write and commit are four.
     """
 
     statement: Statement
     rows: Sequence[Sequence[Any]]
+    is_alone: bool = False
 
 
 Request = Query | Rows

@@ -171,16 +171,21 @@ class _WatchedConnection:
             request = next(script)
             while True:
                 written += _written_by(request)
+                if isinstance(request, Rows) and request.is_alone:
+                    self._strike_before(written)
                 request = script.send((yield request))
         except StopIteration as end:
             value: T = end.value
         finally:
             script.close()
         if written:
-            if self._database.strikes("before", written, number=len(self._database.commits) + 1):
-                raise _Crashed
+            self._strike_before(written)
             self._database.commits.append(written)
         return value
+
+    def _strike_before(self, written: Sequence[str]) -> None:
+        if self._database.strikes("before", written, number=len(self._database.commits) + 1):
+            raise _Crashed
 
 
 def _written_by(request: Request) -> list[str]:

@@ -569,7 +569,8 @@ class Engine:
         is_taking = self._is_open and self.is_leased and not self._orchestrator.is_isolating
         room = self.residents.room if is_taking else 0
         rooms = self.residents.rooms() if room else {}
-        worker = Worker(self.worker_id, room, self.closers, self.new_id, rooms)
+        is_far = self.database.dialect == "postgresql"
+        worker = Worker(self.worker_id, room, self.closers, self.new_id, rooms, is_far=is_far)
         own_now = self.runtime.clock.now() if self.database.is_own_time else None
         outcomes, effects = await self.run_script(commit(operations, worker=worker, own_now=own_now))
         self.residents.apply(effects)

@@ -420,31 +420,53 @@ UPDATE_RUNS = update(
 )
 
 # Written once; only what is not yet final may be written over (a long step shown early, a failure inside a step).
-INSERT_STEPS = insert(
-    "toolkit_step",
-    {
-        "run_id": "text",
-        "path": "text",
-        "name": "text",
-        "kind": "text",
-        "state": "text",
-        "started_at": "timestamptz",
-        "ended_at": "timestamptz",
-        "arguments": "text",
-        "result": "text",
-        "error": "text",
-        "details": "text",
-        "display_name": "text",
-        "attempts": "int",
-        "epoch": "int",
-        "event_seq": "bigint",
-    },
-    on_conflict=(
-        "ON CONFLICT (run_id, path) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, "
-        "result = excluded.result, error = excluded.error, details = excluded.details, attempts = excluded.attempts, "
-        "epoch = excluded.epoch WHERE toolkit_step.state <> 'succeeded' "
-        "AND (excluded.state <> 'running' OR toolkit_step.state = 'running')"
-    ),
+_STEP_TYPES = {
+    "run_id": "text",
+    "path": "text",
+    "name": "text",
+    "kind": "text",
+    "state": "text",
+    "started_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "arguments": "text",
+    "result": "text",
+    "error": "text",
+    "details": "text",
+    "display_name": "text",
+    "attempts": "int",
+    "epoch": "int",
+    "event_seq": "bigint",
+}
+_KEEP_WHAT_SUCCEEDED = (
+    "ON CONFLICT (run_id, path) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, "
+    "result = excluded.result, error = excluded.error, details = excluded.details, attempts = excluded.attempts, "
+    "epoch = excluded.epoch WHERE toolkit_step.state <> 'succeeded' "
+    "AND (excluded.state <> 'running' OR toolkit_step.state = 'running')"
+)
+INSERT_STEPS = insert("toolkit_step", _STEP_TYPES, on_conflict=_KEEP_WHAT_SUCCEEDED)
+
+# Checkpoints and nothing else, in one statement: all of them, if every run is locked here, ours and as we know it, and
+# otherwise none. It asks the locked rows alone, which are the latest whatever the statement's snapshot is.
+_STEP_ARRAYS = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(_STEP_TYPES.values(), 1))
+RECORD_AT_ONCE = Statement(
+    INSERT_STEPS.name,
+    sqlite="",  # has no journey to save
+    postgresql=f"""WITH v AS MATERIALIZED (
+                       SELECT * FROM unnest({_STEP_ARRAYS}, ${len(_STEP_TYPES) + 1}::text[])
+                       AS v({_STEP_COLUMNS}, worker_id)),
+                   locked AS MATERIALIZED (
+                       SELECT r.* FROM (SELECT DISTINCT run_id FROM v ORDER BY run_id) AS k CROSS JOIN LATERAL (
+                           SELECT id, epoch, worker_id, cancel_requested_at IS NOT NULL AS is_cancelled FROM toolkit_run
+                           WHERE id = k.run_id AND state = 'running' AND losses = 0
+                           FOR NO KEY UPDATE SKIP LOCKED) AS r),
+                   misfit AS MATERIALIZED (
+                       SELECT 1 FROM v LEFT JOIN locked
+                       ON locked.id = v.run_id AND locked.epoch = v.epoch AND locked.worker_id = v.worker_id
+                       WHERE locked.id IS NULL LIMIT 1),
+                   kept AS (
+                       INSERT INTO toolkit_step ({_STEP_COLUMNS})
+                       SELECT {_STEP_COLUMNS} FROM v WHERE NOT EXISTS (SELECT 1 FROM misfit) {_KEEP_WHAT_SUCCEEDED})
+                   SELECT id, is_cancelled FROM locked WHERE NOT EXISTS (SELECT 1 FROM misfit)""",  # noqa: S608
 )
 
 INSERT_WAITS = insert(

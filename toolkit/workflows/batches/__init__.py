@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.storage import Script
+from toolkit.workflows.batches.checkpoints import record_at_once
 from toolkit.workflows.batches.claims import Claims
 from toolkit.workflows.batches.events import Events
 from toolkit.workflows.batches.locks import Locks
@@ -38,6 +39,10 @@ def commit(
 
     ``own_now`` is the moment where the database has no clock of its own to be trusted (SQLite, a turned clock).
     """
+    if worker.is_far:
+        kept = yield from record_at_once(operations, worker_id=worker.id)
+        if kept is not None:
+            return kept, Effects()
     batch = Batch(operations, worker=worker)
     yield from batch.lock(own_now)
     yield from batch.begin_runs()

@@ -19,9 +19,7 @@ from toolkit.workflows.operations import (
 )
 from toolkit.workflows.states import RunState, StepState
 
-_KEPT, _KEPT_BUT_CANCELLED = Recorded(Fate.KEPT), Recorded(Fate.KEPT, is_cancel_requested=True)
-
-
+KEPT, KEPT_BUT_CANCELLED = Recorded(Fate.KEPT), Recorded(Fate.KEPT, is_cancel_requested=True)
 _LOST = Recorded(Fate.LOST)
 
 
@@ -100,7 +98,7 @@ class Starts(BatchState):
             # A step that was in flight when the cancel came is recorded: it has happened.
             self.new_steps.append(operation.step)
             self.attached.extend(operation.attached)
-            self.outcomes[at] = _KEPT_BUT_CANCELLED if run.is_cancel_requested else _KEPT
+            self.outcomes[at] = KEPT_BUT_CANCELLED if run.is_cancel_requested else KEPT
 
 
 def _with_result(step: StepRecord, result: str, epoch: int) -> StepRecord:
