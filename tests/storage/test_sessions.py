@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Field, SQLModel, col, func, select, update
 
-from toolkit.storage import Database, Query, Script, both
+from toolkit.storage import Database, Query, Script, both, sessions
 
 READ = both("read", "SELECT value FROM tally WHERE name = $1")
 RAISE = both(
@@ -75,3 +78,38 @@ async def test_scripts_and_sessions_do_not_disturb_each_other(database: Database
     )
 
     assert await database.reader.read(Query(READ, ["a"])) == [(41,)]
+
+
+CREATE_OWNED = both(
+    "create owned",
+    "CREATE TABLE owned (owner TEXT REFERENCES tally (name) DEFERRABLE INITIALLY DEFERRED)",
+)
+
+
+async def test_a_commit_that_is_refused_leaves_nothing_behind(database: Database) -> None:
+    def create_owned() -> Script[None]:
+        yield Query(CREATE_OWNED)
+
+    await database.writer.run(create_owned())
+    with pytest.raises(IntegrityError):
+        async with database.session() as session:
+            await (await session.connection()).execute(text("INSERT INTO owned (owner) VALUES ('nobody')"))
+
+    assert not database.ticket.locked()
+    async with asyncio.timeout(2), database.session() as session:
+        session.add(Tally(name="a", value=7))
+    assert await database.reader.read(Query(READ, ["a"])) == [(7,)]
+
+
+async def test_a_process_that_stood_still_takes_no_turn_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(sessions, "_LONGEST_SECONDS", 0.1)
+    async with database.session() as session:
+        session.add(Tally(name="a", value=7))
+        await session.flush()
+        time.sleep(0.3)  # noqa: ASYNC251 - the whole process is stopped, or the machine sleeps
+        await asyncio.sleep(0)  # what was due meanwhile comes now
+
+    assert await database.reader.read(Query(READ, ["a"])) == [(7,)]

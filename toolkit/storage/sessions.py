@@ -163,7 +163,11 @@ class TurnTakingDialect(SQLiteDialect_aiosqlite):
 
     def do_commit(self, dbapi_connection: Any) -> None:
         self.turns.check(dbapi_connection.driver_connection)
-        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+        try:
+            super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
+        except BaseException:
+            self.do_rollback(dbapi_connection)  # its transaction is still open, and SQLAlchemy takes it for ended
+            raise
         self.turns.give_back(dbapi_connection.driver_connection)
 
     def do_rollback(self, dbapi_connection: Any) -> None:
@@ -195,10 +199,14 @@ class _Turns:
         except BaseException:
             self._ticket.release()
             raise
+        self._set_timers(driver)
+
+    def _set_timers(self, driver: Any) -> None:
         loop = asyncio.get_running_loop()
+        due = loop.time() + _LONGEST_SECONDS
         self._timers[driver] = [
             loop.call_later(_REPORT_SECONDS, _report),
-            loop.call_later(_LONGEST_SECONDS, self._stop, driver),
+            loop.call_at(due, self._end_turn, driver, due),
         ]
 
     def check(self, driver: Any) -> None:
@@ -218,6 +226,12 @@ class _Turns:
         for timer in timers:
             timer.cancel()
         self._ticket.release()
+
+    def _end_turn(self, driver: Any, due: float) -> None:
+        if asyncio.get_running_loop().time() - due > _REPORT_SECONDS:
+            self._set_timers(driver)  # the whole process stood still, which is not this session's fault
+        else:
+            self._stop(driver)
 
     def _stop(self, driver: Any) -> None:
         # The rollback is queued on the connection's own thread, behind whatever it is doing.

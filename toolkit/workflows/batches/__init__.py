@@ -39,10 +39,9 @@ def commit(
 
     ``own_now`` is the moment where the database has no clock of its own to be trusted (SQLite, a turned clock).
     """
-    if worker.is_far:
-        kept = yield from record_at_once(operations, worker_id=worker.id)
-        if kept is not None:
-            return kept, Effects()
+    kept = yield from record_at_once(operations, worker=worker)
+    if kept is not None:
+        return kept, Effects()
     batch = Batch(operations, worker=worker)
     yield from batch.lock(own_now)
     yield from batch.begin_runs()
