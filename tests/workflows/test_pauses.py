@@ -19,6 +19,7 @@ from toolkit.workflows import (
     emit_event,
     gather,
     message,
+    patched,
     shield,
     step,
     suspend,
@@ -111,7 +112,13 @@ async def gate_then_event() -> None:
     await emit_event("passed")
 
 
-@pytest.mark.parametrize("paused", [gate_then_line, gate_then_shield, gate_then_event])
+@workflow()
+async def gate_then_patch() -> None:
+    await pass_gate("first")
+    await patched("afterwards")
+
+
+@pytest.mark.parametrize("paused", [gate_then_line, gate_then_shield, gate_then_event, gate_then_patch])
 async def test_a_paused_run_puts_nothing_more_on_record(start_engine: StartEngine, paused: Workflow[[], None]) -> None:
     engine = await start_engine(paused)
     run = await engine.start(paused)

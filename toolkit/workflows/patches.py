@@ -33,10 +33,10 @@ async def patched(id: str) -> bool:
     recorded = execution.journal.get(path)
     if recorded is not None:
         return recorded.result == "true"
+    await scope.begin()
     decided = cast("dict[str, bool]", execution.memory.setdefault(PATCH, {}))
     if id in decided:  # another branch has asked; its record is durable before anything that we do next
         return decided[id]
-    scope.check()
     decided[id] = is_new = not execution.journal.unread
     now = execution.moment()
     await execution.record(
