@@ -107,6 +107,30 @@ async def _until_poked(self: Orchestrator) -> None:
     await self._poked.wait()
 
 
+def _asks_again() -> Any:
+    """A section is entered if the run is not being cancelled, whatever is on record."""
+    enter = cancellations._enter
+
+    async def check_and_enter(scope: Any, name: str, *, mode: Any) -> None:
+        scope.check()
+        await enter(scope, name, mode=mode)
+
+    return patch.object(cancellations, "_enter", check_and_enter)
+
+
+@contextmanager
+def _without_epochs() -> Iterator[None]:
+    lone = statements.RECORD_AT_ONCE
+    anybody = lone.sqlite.replace("epoch = ?14 AND worker_id = ?16", "?14 > 0 AND ?16 <> ''")
+    assert anybody != lone.sqlite
+    unfenced = replace(lone, sqlite=anybody)
+    with (
+        patch.object(BatchState, "_fenced", _fence_without_epoch),
+        patch.object(statements, "RECORD_AT_ONCE", unfenced),
+    ):
+        yield
+
+
 def _claim_in_the_same_epoch() -> Any:
     """A claim does not raise the epoch: whoever had the run before may go on writing."""
     claim = Batch.claim
@@ -123,7 +147,7 @@ def _claim_in_the_same_epoch() -> Any:
 
 # What is wrong -> how to make it so.
 PLANTED: dict[str, Callable[[], Any]] = {
-    "a write is not fenced by the epoch": lambda: patch.object(BatchState, "_fenced", _fence_without_epoch),
+    "a write is not fenced by the epoch": _without_epochs,
     "a claim does not raise the epoch": _claim_in_the_same_epoch,
     "a warm copy goes on whatever its epoch": lambda: patch.object(Residents, "_go_on", _warm_by_id_alone),
     "timers are in memory only": lambda: patch.object(Engine, "_refresh", _timers_in_memory_only),
@@ -141,7 +165,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a commit is acknowledged before it is durable": _acknowledged_early,
     "a run that goes on as another forgets its events": lambda: patch.object(Batch, "_cursors_of", _forgets_events),
     "a replay takes another winner of a race": _unlike_the_record,
-    "the entry of a shield is not on record": lambda: patch.object(cancellations, "_enter", _nothing),
+    "a shield that was entered asks again on a replay": _asks_again,
     "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),
     "a notification is the only thing that wakes": lambda: patch.object(Orchestrator, "_pause", _until_poked),
 }
