@@ -484,8 +484,8 @@ class Engine:
             NotFound: there is no such run.
             RunFailed: it failed or was cancelled.
         """
-        is_resident = run_id in self.residents.running or run_id in self.residents.warm
-        ended = await self._completions.wait(run_id, is_resident=is_resident)
+        # A copy that waits may be out of date: the run may have gone on, and ended, elsewhere.
+        ended = await self._completions.wait(run_id, is_resident=self.residents.holds(run_id))
         while ended.continued_as is not None:
             ended = await self._completions.wait(ended.continued_as, is_resident=False)
         if ended.state is RunState.SUCCEEDED:
