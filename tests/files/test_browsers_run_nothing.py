@@ -161,7 +161,7 @@ async def visit_all(context: Any, address: str, paths: Iterable[str]) -> list[st
         except Error as error:
             if "Download is starting" not in str(error) and "net::ERR_ABORTED" not in str(error):
                 raise
-    await page.goto(f"{address}/frames", wait_until="networkidle")
+    await page.goto(f"{address}/frames", wait_until="load")
     return [text.removeprefix("ran ") for text in said if text.startswith("ran ")]
 
 
