@@ -192,7 +192,7 @@ class AgentEventLog:
             yield Rows(_INSERT_EVENTS, rows)
 
         if rows:
-            await self._database.writer.run(insert_events())
+            await self._database.run(insert_events())
 
 
 class RunChannel:

@@ -94,9 +94,8 @@ def canonical(value: Any) -> Any:
     return str(value)  # Decimal, dates, UUIDs, enums
 
 
-_encode = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=True, separators=(",", ":")
-).encode  # `dumps` makes one each time
+# Made once: `json.dumps` makes one for each text.
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode
 
 
 def _digest_of(data: Any) -> str:

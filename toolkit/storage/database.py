@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigurationError, StorageError
 from toolkit.storage import schema
 from toolkit.storage.connections import Connection
+from toolkit.storage.statements import Script
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from toolkit.storage.postgresql import Listener, SideChannel
     from toolkit.storage.sessions import Sessions
     from toolkit.storage.sqlite import SqliteConnection
+
+T = TypeVar("T")
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -117,6 +120,17 @@ class Database:
         """
         async with self.sessions.begin() as session:
             yield session
+
+    async def run(self, script: Script[T]) -> T:
+        """Run ``script`` in a transaction of its own, in turn with everybody else here who writes.
+
+        Raises:
+            StorageUnavailable, OutcomeUnknown, DataRejected: as for a connection.
+        """
+        if self.dialect == "sqlite":
+            async with self.ticket:
+                return await self.writer.run(script)
+        return await self.writer.run(script)
 
     def listener(self, heard: Callable[[], None]) -> Listener | None:
         """On PostgreSQL, what hears other processes; on SQLite the writer's connection notices them itself."""

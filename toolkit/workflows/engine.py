@@ -525,10 +525,7 @@ class Engine:
 
     async def run_script(self, script: Script[T]) -> T:
         """Run ``script`` in a transaction of its own, in turn with everybody else who writes."""
-        if self.database.dialect == "sqlite":
-            async with self.database.ticket:
-                return await self.database.writer.run(script)
-        return await self.database.writer.run(script)
+        return await self.database.run(script)
 
     async def read(self, query: Query) -> Sequence[Row]:
         """The rows of ``query``; waits while the database is away."""
