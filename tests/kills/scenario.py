@@ -132,7 +132,7 @@ async def run_scenario(
             with running(installation, "dev", *serving(installation)) as process:
                 await asyncio.to_thread(await_readiness, installation, process)
                 life = asyncio.create_task(clients.live(sends=per_life, answers=1))
-                await asyncio.sleep(chance.uniform(0, longest_life))
+                await asyncio.sleep(chance.uniform(0, longest_life))  # the kill is to come at any moment
                 kill(process)
                 await life
                 report.kills += 1

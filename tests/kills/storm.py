@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.kills.__main__ import database_in
 from tests.kills.herd import Herd
-from tests.kills.ledger import LEASE_SECONDS, Report, start_runs, work
+from tests.kills.ledger import LEASE_SECONDS, Outside, Report, start_runs, work
 
 WORKERS = 3
 
@@ -39,6 +39,8 @@ class Storm:
     seen: int = 0  # the length of what happened outside at the last kill
 
     def __post_init__(self) -> None:
+        self.outside = Outside()
+        self.outside.open(self.folder / "outside.jsonl")
         self.client = self.herd.fork(functools.partial(start_runs, self.url, self.folder))
         _until((self.folder / "ready").exists, "the client is not ready")
         self.workers = [self._worker() for _ in range(WORKERS)]
@@ -73,6 +75,7 @@ class Storm:
                 os.kill(pid, signal.SIGSTOP)
             time.sleep(LEASE_SECONDS * self.random.choice((1.2, 1.5, 2.2)))  # leases of real processes, by a real clock
             for pid in held:
+                self.outside.write("goes on", pid)
                 os.kill(pid, signal.SIGCONT)
             time.sleep(self.random.choice((0.05, 0.5)))  # now and then before the others have taken over
             left -= len(held)
@@ -148,7 +151,7 @@ def _until(condition: Callable[[], bool], complaint: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(complaint)
-        time.sleep(0.02)
+        time.sleep(0.02)  # other processes do what is waited for
 
 
 def main() -> int:

@@ -95,6 +95,6 @@ async def until_true(url: str, question: str, *, within: float = 60.0) -> None:
     try:
         async with asyncio.timeout(within):
             while not await connection.fetchval(question):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # another process does what is waited for
     finally:
         await connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -180,3 +180,15 @@ async def test_a_heartbeat_that_was_held_up_on_its_way_proves_nothing_of_the_tim
     assert age_after is not None
     assert age_after < 1
     await database.close()
+
+
+def test_a_heartbeat_that_was_held_up_between_its_statements_says_how_long_it_was_silent(database_url: str) -> None:
+    last = datetime(2026, 1, 1, tzinfo=UTC)  # by the server's clock, which goes on while our process stands still
+
+    held_up = beat("worker", Database(database_url))
+    next(held_up)
+    held_up.send([[last]])
+    with pytest.raises(StopIteration) as ended:
+        held_up.send([[last + timedelta(seconds=100)]])
+
+    assert ended.value.value == 100.0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from toolkit.errors import StorageError
-from toolkit.storage import Database, Query, Script
+from toolkit.storage import Database, Query, Script, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.runtime import Runtime
 
@@ -35,15 +35,17 @@ class Channel(Protocol):
 
 
 def beat(worker_id: str, database: Database) -> Script[float | None]:
-    """Renew the heartbeat; returns how many seconds old the last one was, or ``None`` for the first.
+    """Renew the heartbeat; returns how many seconds after the last one it came, or ``None`` for the first.
 
     The clock is read inside the transaction: a process that is held up on its way there must not prove that it lived
-    when it set out, for others may have taken its runs since.
+    when it set out, for others may have taken its runs since. The distance is that of the two moments on record: one
+    that is held up between the two statements has let as much time pass as its heartbeat says.
     """
     own_now = database.clock.now() if database.is_own_time else None
-    age = yield Query(sql.HEARTBEAT_AGE, [worker_id, own_now])
-    yield Query(sql.BEAT, [worker_id, platform.node(), os.getpid(), own_now])
-    return float(age[0][0]) if age else None
+    rows = yield Query(sql.LAST_BEAT, [worker_id])
+    [[beaten_at]] = yield Query(sql.BEAT, [worker_id, platform.node(), os.getpid(), own_now])
+    last, now = read_moment(rows[0][0]) if rows else None, read_moment(beaten_at)
+    return (now - last).total_seconds() if now is not None and last is not None else None
 
 
 class Heart:

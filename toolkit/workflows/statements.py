@@ -569,11 +569,11 @@ NOTIFY = Statement("notify", sqlite="SELECT 1", postgresql="SELECT pg_notify('to
 BEAT = Statement(
     "beat",
     sqlite="""INSERT INTO toolkit_worker (id, host, process_id, started_at, heartbeat_at) VALUES (?1, ?2, ?3, ?4, ?4)
-              ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at""",
+              ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at RETURNING heartbeat_at""",
     postgresql="""INSERT INTO toolkit_worker (id, host, process_id, started_at, heartbeat_at)
                   VALUES ($1, $2, $3, coalesce($4::timestamptz, clock_timestamp()),
                           coalesce($4::timestamptz, clock_timestamp()))
-                  ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at""",
+                  ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at RETURNING heartbeat_at""",
 )
 HEARTBEAT_AGE = Statement(
     "heartbeat age",
@@ -581,6 +581,7 @@ HEARTBEAT_AGE = Statement(
     postgresql="""SELECT extract(epoch FROM coalesce($2::timestamptz, clock_timestamp()) - heartbeat_at)::float8
                   FROM toolkit_worker WHERE id = $1""",
 )
+LAST_BEAT = both("last beat", "SELECT heartbeat_at FROM toolkit_worker WHERE id = $1")
 WORKERS = both("workers", "SELECT id FROM toolkit_worker ORDER BY id")
 FORGET_WORKER = both("forget worker", "DELETE FROM toolkit_worker WHERE id = $1")
 # A row goes when its worker has been silent for a day and runs nothing.
