@@ -138,7 +138,7 @@ class SlowConnection:
         self._weather, self._committed = weather, committed
         self._turn = asyncio.Lock()
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
         return await (_uninterrupted(self._run(script)) if self._weather.is_slow else self._run(script))
 
     async def read(self, query: Query) -> Sequence[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,15 +121,21 @@ def _asks_again() -> Any:
 
 @contextmanager
 def _without_epochs() -> Iterator[None]:
-    lone = statements.RECORD_AT_ONCE
-    anybody = lone.sqlite.replace("epoch = ?14 AND worker_id = ?16", "?14 > 0 AND ?16 <> ''")
-    assert anybody != lone.sqlite
-    unfenced = replace(lone, sqlite=anybody)
-    with (
-        patch.object(BatchState, "_fenced", _fence_without_epoch),
-        patch.object(statements, "RECORD_AT_ONCE", unfenced),
-    ):
+    lone = {
+        "RECORD_AT_ONCE": "epoch = ?14 AND worker_id = ?16",
+        "FINISH_AT_ONCE": "t.epoch = ?2 AND t.worker_id = ?3",
+        "SUSPEND_AT_ONCE": "t.epoch = ?2 AND t.worker_id = ?3",
+    }
+    unfenced = {name: _without(getattr(statements, name), fence) for name, fence in lone.items()}
+    with patch.object(BatchState, "_fenced", _fence_without_epoch), patch.multiple(statements, **unfenced):
         yield
+
+
+def _without(statement: Statement, fence: str) -> Statement:
+    """The statement without its fence; SQLite wants the parameters to be there."""
+    assert fence in statement.sqlite
+    open_fence = " AND ".join(f"{mark} IS NOT NULL" for mark in re.findall(r"\?\d+", fence))
+    return replace(statement, sqlite=statement.sqlite.replace(fence, open_fence))
 
 
 def _claim_in_the_same_epoch() -> Any:
@@ -154,10 +161,8 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a cursor is what memory says": lambda: patch.object(Batch, "_delivered_numbers", _no_cursor),
     "a cancel is not read under the lock": lambda: patch.object(BatchState, "_hold", _cancel_is_not_read),
     "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _nothing),
-    "a wait does not look for what is there": lambda: patch.multiple(
-        statements,
-        BROADCAST_EVENTS=_blind(statements.BROADCAST_EVENTS),
-        TARGETED_EVENTS=_blind(statements.TARGETED_EVENTS),
+    "a wait does not look for what is there": lambda: patch.object(
+        statements, "NUMBERED_EVENTS", _blind(statements.NUMBERED_EVENTS)
     ),
     "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),

@@ -125,7 +125,7 @@ class _Notebook:
         self.inner = inner
         self.asked: list[str] = []
 
-    async def run(self, script: Script[Any]) -> Any:
+    async def run(self, script: Script[Any], *, in_own_task: bool = True) -> Any:
         return await self.inner.run(script)
 
     async def read(self, query: Query) -> Sequence[Row]:

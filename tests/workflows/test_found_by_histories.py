@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
 from tests.workflows.notes import note, notes
-from toolkit.storage import Database
+from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script
 from toolkit.testing import VirtualClock
 from toolkit.workflows import (
     RunState,
@@ -20,6 +22,8 @@ from toolkit.workflows import (
     gather,
     race,
     set_progress,
+    statements,
+    step,
     wait_for_event,
     workflow,
 )
@@ -159,6 +163,58 @@ async def test_a_last_word_on_progress_just_before_the_end_is_kept(start_engine:
     await asyncio.wait_for(run.result(), 10)
 
     assert (await engine.get_run(run.id)).progress == {"done": 1.0, "total": None, "note": "done"}
+
+
+# Commits with an unknown outcome --------------------------------------------------------------------------------------
+
+
+doors: list[asyncio.Event] = []
+
+
+@workflow()
+async def has_a_word() -> str:
+    return "a word"
+
+
+@step()
+async def waits_at_the_door() -> str:
+    await doors[-1].wait()
+    return "in"
+
+
+@workflow()
+async def hears_while_it_works() -> tuple[str, str]:
+    return await gather(has_a_word(), waits_at_the_door())
+
+
+@pytest.mark.parametrize("is_seen_at_once", [True, False], ids=["kept at once", "kept a moment later"])
+async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknown(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
+) -> None:
+    door = asyncio.Event()
+    doors.append(door)
+    engine = await start_engine(has_a_word, hears_while_it_works)
+    run_script, read, is_broken = engine.database.run, engine.read, asyncio.Event()
+
+    async def keep_and_break(script: Script[Any], *, in_own_task: bool = True) -> Any:
+        value = await run_script(script, in_own_task=in_own_task)
+        if not is_broken.is_set() and isinstance(value, tuple) and value[1].delivered:
+            is_broken.set()
+            raise OutcomeUnknown("the connection broke during the commit")
+        return value
+
+    async def see_later(query: Query) -> Sequence[Row]:
+        return [] if query.statement is statements.STEPS_AT and not door.is_set() else await read(query)
+
+    monkeypatch.setattr(engine.database, "run", keep_and_break)
+    if not is_seen_at_once:  # the server was not done with the commit when the process looked
+        monkeypatch.setattr(engine, "read", see_later)
+    run = await engine.start(hears_while_it_works)
+    await asyncio.wait_for(is_broken.wait(), 15)
+    await until(lambda: engine.active_runs == 1)
+    door.set()
+
+    assert await asyncio.wait_for(run.result(), 15) == ("a word", "in")
 
 
 # Heartbeats ----------------------------------------------------------------------------------------------------------

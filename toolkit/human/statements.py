@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, insert, update
+from toolkit.storage import Statement, for_rows, insert, update
 
 INSERT_TASKS = insert(
     "toolkit_task",
@@ -59,15 +59,15 @@ INSERT_CHANGES = insert(
 )
 
 # Before the tasks themselves: what was answered in the meantime was not cancelled.
-NOTE_CLOSED = Statement(
+NOTE_CLOSED = for_rows(
     "note closed tasks",
+    {"id": "text", "task_id": "text", "at": "timestamptz", "note": "text"},
     sqlite="INSERT INTO toolkit_task_change (id, task_id, at, actor, action, note, details) "
     "SELECT ?1, id, ?3, 'system', 'cancelled', ?4, '{}' FROM toolkit_task "
     "WHERE id = ?2 AND state IN ('open', 'claimed')",
     postgresql="INSERT INTO toolkit_task_change (id, task_id, at, actor, action, note, details) "
     "SELECT v.id, t.id, v.at, 'system', 'cancelled', v.note, '{}' "
-    "FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS v(id, task_id, at, note) "
-    "JOIN toolkit_task AS t ON t.id = v.task_id AND t.state IN ('open', 'claimed')",
+    "FROM ROWS AS v JOIN toolkit_task AS t ON t.id = v.task_id AND t.state IN ('open', 'claimed')",
 )
 
 # A task that was answered in the meantime keeps its answer.

@@ -89,7 +89,7 @@ class Database:
         else:
             from toolkit.storage.postgresql import PostgresqlConnection
 
-            self._writer = PostgresqlConnection(self.url, application="toolkit engine")
+            self._writer = PostgresqlConnection(self.url, application="toolkit engine", plans_once=True)
             self._reader = PostgresqlConnection(self.url, application="toolkit reader")
         await schema.create(self._writer, self.dialect)
 
@@ -121,7 +121,7 @@ class Database:
         async with self.sessions.begin() as session:
             yield session
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
         """Run ``script`` in a transaction of its own, in turn with everybody else here who writes.
 
         Raises:
@@ -130,7 +130,7 @@ class Database:
         if self.dialect == "sqlite":
             async with self.ticket:
                 return await self.writer.run(script)
-        return await self.writer.run(script)
+        return await self.writer.run(script, in_own_task=in_own_task)
 
     def listener(self, heard: Callable[[], None]) -> Listener | None:
         """On PostgreSQL, what hears other processes; on SQLite the writer's connection notices them itself."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Rows, Script
+from toolkit.storage.statements import Query, Request, Row, Rows, Script, Together, in_one
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 def _asyncpg() -> Any:
@@ -31,8 +33,8 @@ def _asyncpg() -> Any:
     return asyncpg
 
 
-async def connect(url: str, *, application: str = "toolkit") -> Any:
-    """A new asyncpg connection.
+async def connect(url: str, *, application: str = "toolkit", settings: Mapping[str, str] = _NO_SETTINGS) -> Any:
+    """A new asyncpg connection, with ``settings`` of the server's for it.
 
     Raises:
         StorageUnavailable: no server answers, or it refuses us.
@@ -40,7 +42,9 @@ async def connect(url: str, *, application: str = "toolkit") -> Any:
     asyncpg = _asyncpg()
     try:
         return await asyncpg.connect(
-            url, timeout=_CONNECT_SECONDS, server_settings={"application_name": application, "timezone": "UTC"}
+            url,
+            timeout=_CONNECT_SECONDS,
+            server_settings={"application_name": application, "timezone": "UTC", **settings},
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise StorageUnavailable(f"PostgreSQL could not be reached: {error}") from error
@@ -49,13 +53,19 @@ async def connect(url: str, *, application: str = "toolkit") -> Any:
 class PostgresqlConnection:
     """One connection, opened when first used and opened again after it was lost."""
 
-    def __init__(self, url: str, *, application: str = "toolkit") -> None:
+    def __init__(self, url: str, *, application: str = "toolkit", plans_once: bool = False) -> None:
+        """With ``plans_once`` the server plans each statement once, not for each execution: for statements of which one
+        plan is right whatever their parameters are.
+        """
         self._url = url
         self._application = application
+        self._settings = {"plan_cache_mode": "force_generic_plan"} if plans_once else _NO_SETTINGS
         self._connection: Any = None
         self._lock = asyncio.Lock()
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
+        if not in_own_task:
+            return await self._run(script)
         return cast("T", await _uninterrupted(self._run(script)))
 
     async def read(self, query: Query) -> Sequence[Row]:
@@ -99,7 +109,7 @@ class PostgresqlConnection:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, application=self._application)
+            self._connection = await connect(self._url, application=self._application, settings=self._settings)
         return self._connection
 
     async def _roll_back(self) -> None:
@@ -158,11 +168,17 @@ async def _perform_alone(connection: Any, request: Request) -> list[Row]:
 
 
 async def perform(connection: Any, request: Request) -> list[Row]:
-    """Execute one request of a script; many rows travel as one array a column."""
+    """Execute one request of a script; many rows travel as one array a column, a single one as it is."""
     if isinstance(request, Query):
         return [tuple(row) for row in await connection.fetch(request.statement.postgresql, *request.parameters)]
-    columns = [list(column) for column in zip(*request.rows, strict=True)]
-    return [tuple(row) for row in await connection.fetch(request.statement.postgresql, *columns)]
+    parts = request.requests if isinstance(request, Together) else [request]
+    texts, parameters = [], list[Any]()
+    for part in parts:
+        lone = part.statement.postgresql_lone if len(part.rows) == 1 else None
+        texts.append(lone or part.statement.postgresql)
+        parameters += part.rows[0] if lone else map(list, zip(*part.rows, strict=True))
+    text = in_one(tuple(texts)) if len(texts) > 1 else texts[0]
+    return [tuple(row) for row in await connection.fetch(text, *parameters)]
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
 from toolkit.storage.connections import DataRejected, Outcome, OutcomeUnknown, StorageUnavailable
-from toolkit.storage.statements import ROWS_AT_ONCE, Query, Request, Row, Script, adapt
+from toolkit.storage.statements import ROWS_AT_ONCE, Query, Request, Row, Script, Together, adapt
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
@@ -112,6 +112,8 @@ def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
     """Execute one request of a script."""
     if isinstance(request, Query):
         return connection.execute(request.statement.sqlite, adapt(request.parameters)).fetchall()
+    if isinstance(request, Together):
+        return [row for part in request.requests for row in perform(connection, part)]
     statement, rows = request.statement, [adapt(row) for row in request.rows]
     returned: list[Row] = []
     at = 0
@@ -154,7 +156,7 @@ class SqliteConnection:
         self._thread = threading.Thread(target=self._serve, name="toolkit-sqlite", daemon=True)
         self._thread.start()
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
         return cast("T", await self._submit(lambda connection: transact(connection, script)))
 
     async def read(self, query: Query) -> Sequence[Row]:
@@ -230,7 +232,7 @@ class InlineConnection:
     def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
         self._connection = connect(path, synchronous=synchronous)
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
         return transact(self._connection, script)
 
     async def read(self, query: Query) -> Sequence[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeVar
 
 from toolkit.clock import Clock
-from toolkit.storage import Connection, Database, OutcomeUnknown, Query, Request, Row, Rows, Script
+from toolkit.storage import Connection, Database, OutcomeUnknown, Query, Request, Row, Rows, Script, Together
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ class _WatchedConnection:
     def __init__(self, database: CrashingDatabase, inner: Connection) -> None:
         self._database, self._inner = database, inner
 
-    async def run(self, script: Script[T]) -> T:
+    async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
         database = self._database
         if database.is_gone():
             script.close()
@@ -189,6 +189,8 @@ class _WatchedConnection:
 
 
 def _written_by(request: Request) -> list[str]:
+    if isinstance(request, Together):
+        return [written for part in request.requests for written in _written_by(part)]
     if not isinstance(request, Rows) or not request.rows or request.statement.name.startswith("find"):
         return []
     name = request.statement.name

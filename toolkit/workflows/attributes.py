@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from toolkit.errors import InvalidInput
-from toolkit.storage import Statement, insert
+from toolkit.storage import for_rows, insert
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import AttachedRows
 from toolkit.workflows.scopes import require_scope
@@ -38,18 +38,20 @@ SET_ATTRIBUTES = insert(
         "position = excluded.position"
     ),
 )
-INHERIT_ATTRIBUTES = Statement(
+INHERIT_ATTRIBUTES = for_rows(
     "inherit attributes",
+    {"source": "text", "id": "text"},
     sqlite="""INSERT INTO toolkit_attribute (run_id, name, kind, value, position)
               SELECT ?2, name, kind, value, position FROM toolkit_attribute WHERE run_id = ?1""",
     postgresql="""INSERT INTO toolkit_attribute (run_id, name, kind, value, position)
                   SELECT v.id, a.name, a.kind, a.value, a.position FROM toolkit_attribute AS a
-                  JOIN unnest($1::text[], $2::text[]) AS v(source, id) ON a.run_id = v.source""",
+                  JOIN ROWS AS v ON a.run_id = v.source""",
 )
-_REMOVE_ATTRIBUTES = Statement(
+_REMOVE_ATTRIBUTES = for_rows(
     "remove attributes",
+    {"run_id": "text", "name": "text"},
     sqlite="DELETE FROM toolkit_attribute WHERE run_id = ? AND name = ?",
-    postgresql="""DELETE FROM toolkit_attribute AS a USING unnest($1::text[], $2::text[]) AS v(run_id, name)
+    postgresql="""DELETE FROM toolkit_attribute AS a USING ROWS AS v
                   WHERE a.run_id = v.run_id AND a.name = v.name""",
 )
 

@@ -554,7 +554,12 @@ class Engine:
         """``operation`` as memory has it now: every batch before this one has been applied."""
         if isinstance(operation, Suspend):
             execution = self.residents.running[operation.run_id]
-            return replace(operation, due_at=execution.wakes_at, cancel_mode=execution.cancel_mode)
+            return replace(
+                operation,
+                due_at=execution.wakes_at,
+                cancel_mode=execution.cancel_mode,
+                is_in_doubt=execution.is_in_doubt,
+            )
         if isinstance(operation, NoteProgress):
             self._notes.pop(operation.run_id, None)  # a later word comes as an operation of its own
         if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
@@ -569,7 +574,12 @@ class Engine:
         is_far = self.database.dialect == "postgresql"
         worker = Worker(self.worker_id, room, self.closers, self.new_id, rooms, is_far=is_far)
         own_now = self.runtime.clock.now() if self.database.is_own_time else None
-        outcomes, effects = await self.run_script(commit(operations, worker=worker, own_now=own_now))
+        script = commit(operations, worker=worker, own_now=own_now)
+        try:
+            outcomes, effects = await self.database.run(script, in_own_task=False)  # nobody cancels group commit's task
+        except OutcomeUnknown:
+            self.residents.doubt_deliveries()
+            raise
         self.residents.apply(effects)
         for ended in effects.ended:
             self._completions.tell(ended)

@@ -81,6 +81,7 @@ class Execution:
         self.is_dead = False
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
+        self.is_in_doubt = False  # deliveries may be on record that it has not heard of
         self.is_pausing = False  # on record it is paused: nothing new begins
         self.has_progressed = False
         self.latest = run.created_at  # of the moments in the journal
@@ -299,6 +300,7 @@ class Execution:
         elif outcome.is_suspended:
             self.engine.residents.keep_warm(self)
         elif outcome.must_read:
+            self.is_in_doubt = False
             self.engine.residents.read_deliveries([self])
         elif self.active == 0:
             self.suspend()

@@ -176,12 +176,16 @@ class ExpireWaits:
 
 @dataclass(slots=True)
 class Suspend:
-    """Every branch waits. ``due_at`` is the nearest limit. Outcome: :class:`Suspended`."""
+    """Every branch waits. ``due_at`` is the nearest limit. Outcome: :class:`Suspended`.
+
+    One that ``is_in_doubt`` looks first: the journal may have ends of its waits that its process has not heard of.
+    """
 
     run_id: str
     epoch: int
     due_at: datetime | None
     cancel_mode: CancelMode | None = None
+    is_in_doubt: bool = False
 
 
 @dataclass(slots=True)
@@ -331,7 +335,7 @@ class WaitOpened:
 
 @dataclass(slots=True)
 class Suspended:
-    """``is_suspended`` is false when something was delivered meanwhile; ``must_read``: by another process."""
+    """``is_suspended`` is false when something was delivered meanwhile; ``must_read``: what, only the journal knows."""
 
     fate: Fate
     is_suspended: bool = False

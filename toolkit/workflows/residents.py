@@ -221,6 +221,17 @@ class Residents:
             return None
         return self._loading.pop(run_id)
 
+    def doubt_deliveries(self) -> None:
+        """A commit has an unknown outcome: what it delivered to runs of ours may be on record, and not in memory.
+
+        They look at once. On a server the commit may still be under way then, so they look again before they go to
+        wait, when the run is locked and what came before is settled.
+        """
+        waiting = [execution for execution in self.running.values() if execution.waits and not execution.is_dead]
+        for execution in waiting:
+            execution.is_in_doubt = True
+        self.read_deliveries(waiting)
+
     def read_deliveries(self, executions: Sequence[Execution]) -> None:
         """Look into the journal for what other processes have delivered to runs of ours."""
         for execution in executions:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.storage import read_moment
-from toolkit.workflows.operations import ClaimedRun, StepRecord, WaitRecord
+from toolkit.workflows.operations import ClaimedRun, NewRun, Started, StepRecord, WaitRecord
 from toolkit.workflows.states import RunState, StepState, WaitState
 
 # Looking a state up takes a tenth of what calling the enum does.
@@ -97,3 +97,63 @@ def to_claimed(row: Sequence[Any]) -> ClaimedRun:
         is_fork=row[12] is not None and row[13] is None,
         key_run_id=row[13],
     )
+
+
+def new_run_values(
+    run: NewRun,
+    state: RunState,
+    epoch: int,
+    worker_id: str | None,
+    due_at: datetime | None,
+    *,
+    now: datetime | None,
+    is_watched: bool | None = None,
+) -> Sequence[Any]:
+    """In the order of ``INSERT_RUNS``; ``now`` is left to the database where it is ``None``."""
+    return (
+        run.id,
+        run.workflow,
+        run.version,
+        state.value,
+        run.input,
+        run.input_digest,
+        run.priority,
+        epoch,
+        worker_id,
+        due_at,
+        0,
+        0,
+        run.idempotency_key,
+        run.parent_id,
+        run.parent_wait,
+        run.started_by,
+        now,
+        now if state is RunState.RUNNING else None,
+        run.deadline_at,
+        run.close_policy,
+        run.on_cancel,
+        run.continued_from,
+        is_watched,
+    )
+
+
+def begun_run(run: NewRun, *, now: datetime) -> ClaimedRun:
+    """A new run as whoever advances it from its beginning has it."""
+    return ClaimedRun(
+        id=run.id,
+        workflow=run.workflow,
+        input=run.input,
+        epoch=1,
+        prior_epoch=0,
+        prior_state=RunState.PENDING,
+        version=run.version,
+        parent_id=run.parent_id,
+        parent_wait=run.parent_wait,
+        started_by=run.started_by,
+        created_at=now,
+    )
+
+
+def started_run(run: NewRun) -> Started:
+    """What whoever has started it is told."""
+    return Started(run.id, is_new=True, input_digest=run.input_digest)

@@ -207,8 +207,6 @@ async def _perform(connection: Any, statement: Statement, values: Any, dialect: 
     try:
         if dialect == "sqlite":
             return await connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
-        is_many = "unnest(" in statement.postgresql
-        bound = tuple([value] for value in values) if is_many else tuple(values)
-        return await connection.exec_driver_sql(statement.postgresql, bound)
+        return await connection.exec_driver_sql(statement.postgresql_lone or statement.postgresql, tuple(values))
     except UnicodeEncodeError as error:
         raise SerializationError(f"a text holds characters that no database takes: {error}") from error

@@ -164,7 +164,5 @@ def _execute(connection: Connection, statement: Statement, values: Sequence[Any]
     if connection.dialect.name == "sqlite":
         result = connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
     else:
-        is_many = "unnest(" in statement.postgresql
-        bound = tuple([value] for value in values) if is_many else tuple(values)
-        result = connection.exec_driver_sql(statement.postgresql, bound)
+        result = connection.exec_driver_sql(statement.postgresql_lone or statement.postgresql, tuple(values))
     return list(result.all()) if result.returns_rows else []

@@ -5,7 +5,7 @@ Statements that only read stand first, then those that write. Where the dialects
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, both, insert, update
+from toolkit.storage import Statement, both, for_rows, insert, update
 
 _RUN_COLUMNS = (
     "id, workflow, version, state, epoch, worker_id, warm_worker, due_at, losses, total_losses, parent_id, "
@@ -44,12 +44,28 @@ LOCK_KEYS = Statement(
 # thousand runs of ten thousand.
 LOCK_RUNS = Statement(
     "lock runs",
-    sqlite=f"""SELECT ?2, {_RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
+    sqlite=f"""SELECT ?2, id, {_RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
                ON id IN (SELECT value FROM json_each(?1))""",  # noqa: S608
-    postgresql=f"""SELECT c.now, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
+    postgresql=f"""SELECT c.now, r.id, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
                    LEFT JOIN LATERAL (SELECT r.* FROM unnest($1::text[]) AS k(id) CROSS JOIN LATERAL
                    (SELECT {_RUN_COLUMNS} FROM toolkit_run WHERE toolkit_run.id = k.id
                     FOR NO KEY UPDATE SKIP LOCKED) AS r) AS r ON true""",  # noqa: S608
+)
+
+# The same for the runs with these ids and for those that wait for one of these keys, in one journey: the keys are
+# locked, so who waits for them is settled. One that is locked elsewhere comes as its id alone.
+LOCK_RUNS_AND_WAITERS = Statement(
+    "lock runs and waiters",
+    sqlite=f"""SELECT ?2, id, {_RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
+               ON id IN (SELECT value FROM json_each(?1) UNION SELECT run_id FROM toolkit_wait
+                         WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?3)))""",  # noqa: S608
+    postgresql=f"""SELECT c.now, k.id, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
+                   LEFT JOIN LATERAL (
+                       SELECT * FROM (SELECT unnest($1::text[]) AS id UNION SELECT run_id FROM toolkit_wait
+                                      WHERE state = 'open' AND event_key = ANY($3::text[])) AS u
+                       ORDER BY id COLLATE "C") AS k ON true
+                   LEFT JOIN LATERAL (SELECT {_RUN_COLUMNS} FROM toolkit_run WHERE toolkit_run.id = k.id
+                                      FOR NO KEY UPDATE SKIP LOCKED) AS r ON true""",  # noqa: S608
 )
 
 # Looking ----------------------------------------------------------------------------------------------------------
@@ -79,21 +95,21 @@ FAMILIES = Statement(
                   FROM family JOIN toolkit_run ON toolkit_run.id = family.id""",
 )
 
-FIND_KEYED = Statement(
+FIND_KEYED = for_rows(
     "find keyed",
+    {"workflow": "text", "key": "text"},
     sqlite="""SELECT workflow, idempotency_key, id, input_digest FROM toolkit_run
               WHERE workflow = ?1 AND idempotency_key = ?2""",
     postgresql="""SELECT r.workflow, r.idempotency_key, r.id, r.input_digest FROM toolkit_run AS r
-                  JOIN unnest($1::text[], $2::text[]) AS k(workflow, key)
-                  ON r.workflow = k.workflow AND r.idempotency_key = k.key""",
+                  JOIN ROWS AS v ON r.workflow = v.workflow AND r.idempotency_key = v.key""",
 )
 
-FIND_KEYED_EVENTS = Statement(
+FIND_KEYED_EVENTS = for_rows(
     "find keyed events",
+    {"key": "text", "idempotency_key": "text"},
     sqlite="""SELECT key, idempotency_key, payload FROM toolkit_event WHERE key = ?1 AND idempotency_key = ?2""",
     postgresql="""SELECT e.key, e.idempotency_key, e.payload FROM toolkit_event AS e
-                  JOIN unnest($1::text[], $2::text[]) AS k(key, idempotency_key)
-                  ON e.key = k.key AND e.idempotency_key = k.idempotency_key""",
+                  JOIN ROWS AS v ON e.key = v.key AND e.idempotency_key = v.idempotency_key""",
 )
 
 UNNUMBERED_EVENTS = both(
@@ -154,13 +170,6 @@ OVERDUE_RUNS = Statement(
                   AND cancel_requested_at IS NULL ORDER BY deadline_at LIMIT 100""",
 )
 
-WAITING_RUNS = Statement(
-    "waiting runs",
-    sqlite="""SELECT DISTINCT run_id FROM toolkit_wait
-              WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?1))""",
-    postgresql="SELECT DISTINCT run_id FROM toolkit_wait WHERE state = 'open' AND event_key = ANY($1::text[])",
-)
-
 OPEN_WAITS_OF_KEYS = Statement(
     "open waits of keys",
     sqlite=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait
@@ -170,28 +179,26 @@ OPEN_WAITS_OF_KEYS = Statement(
 )
 
 # Found by the index on key and run: a key may have been used for a hundred thousand runs, each with its own event.
-OPEN_WAITS_OF_PAIRS = Statement(
+OPEN_WAITS_OF_PAIRS = for_rows(
     "open waits of pairs",
+    {"key": "text", "run": "text"},
     sqlite=f"SELECT {_WAIT_COLUMNS} FROM toolkit_wait WHERE state = 'open' AND event_key = ?1 AND run_id = ?2",  # noqa: S608
-    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait JOIN unnest($1::text[], $2::text[]) AS p(key, run)
-                   ON event_key = p.key AND run_id = p.run WHERE state = 'open'""",  # noqa: S608
+    postgresql=f"""SELECT {_WAIT_COLUMNS} FROM toolkit_wait JOIN ROWS AS v
+                   ON event_key = v.key AND run_id = v.run WHERE state = 'open'""",  # noqa: S608
 )
 
-BROADCAST_EVENTS = Statement(
-    "broadcast events",
+# The events of a key above a number: those for everybody where no run is given, and those for one run where one is.
+NUMBERED_EVENTS = for_rows(
+    "numbered events",
+    {"key": "text", "run": "text", "after": "bigint"},
     sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
-              WHERE key = ?1 AND run_id IS NULL AND seq > ?2 AND wait_id IS NULL""",
-    postgresql="""SELECT e.key, e.seq, e.run_id, e.payload FROM unnest($1::text[], $2::bigint[]) AS k(key, after)
+              WHERE key = ?1 AND run_id IS ?2 AND seq > ?3 AND wait_id IS NULL""",
+    postgresql="""WITH k AS MATERIALIZED (SELECT * FROM ROWS AS v)
+                  SELECT e.key, e.seq, e.run_id, e.payload FROM k
                   JOIN toolkit_event AS e ON e.key = k.key AND e.run_id IS NULL AND e.seq > k.after
-                  WHERE e.wait_id IS NULL""",
-)
-
-TARGETED_EVENTS = Statement(
-    "targeted events",
-    sqlite="""SELECT key, seq, run_id, payload FROM toolkit_event
-              WHERE key = ?1 AND run_id = ?2 AND seq > ?3 AND wait_id IS NULL""",
-    postgresql="""SELECT e.key, e.seq, e.run_id, e.payload
-                  FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k(key, run, after)
+                  WHERE k.run IS NULL AND e.wait_id IS NULL
+                  UNION ALL
+                  SELECT e.key, e.seq, e.run_id, e.payload FROM k
                   JOIN toolkit_event AS e ON e.key = k.key AND e.run_id = k.run AND e.seq > k.after
                   WHERE e.wait_id IS NULL""",
 )
@@ -354,33 +361,44 @@ RUN_STATES = Statement(
 
 # Writing ----------------------------------------------------------------------------------------------------------
 
-INSERT_RUNS = insert(
-    "toolkit_run",
-    {
-        "id": "text",
-        "workflow": "text",
-        "version": "text",
-        "state": "text",
-        "input": "text",
-        "input_digest": "text",
-        "priority": "int",
-        "epoch": "int",
-        "worker_id": "text",
-        "due_at": "timestamptz",
-        "losses": "int",
-        "total_losses": "int",
-        "idempotency_key": "text",
-        "parent_id": "text",
-        "parent_wait": "text",
-        "started_by": "text",
-        "created_at": "timestamptz",
-        "started_at": "timestamptz",
-        "deadline_at": "timestamptz",
-        "close_policy": "text",
-        "on_cancel": "text",
-        "continued_from": "text",
-        "is_watched": "boolean",
-    },
+_RUN_TYPES = {
+    "id": "text",
+    "workflow": "text",
+    "version": "text",
+    "state": "text",
+    "input": "text",
+    "input_digest": "text",
+    "priority": "int",
+    "epoch": "int",
+    "worker_id": "text",
+    "due_at": "timestamptz",
+    "losses": "int",
+    "total_losses": "int",
+    "idempotency_key": "text",
+    "parent_id": "text",
+    "parent_wait": "text",
+    "started_by": "text",
+    "created_at": "timestamptz",
+    "started_at": "timestamptz",
+    "deadline_at": "timestamptz",
+    "close_policy": "text",
+    "on_cancel": "text",
+    "continued_from": "text",
+    "is_watched": "boolean",
+}
+INSERT_RUNS = insert("toolkit_run", _RUN_TYPES)
+
+# Runs that begin where they are started, in one statement; the moment is the server's where none is given.
+_RUN_COLUMNS_NOW = ", ".join(
+    f"coalesce({name}, now)" if name in {"created_at", "started_at"} else name for name in _RUN_TYPES
+)
+START_AT_ONCE = for_rows(
+    INSERT_RUNS.name,
+    _RUN_TYPES,
+    sqlite=f"{INSERT_RUNS.sqlite} RETURNING created_at",
+    postgresql=f"""INSERT INTO toolkit_run ({", ".join(_RUN_TYPES)})
+                   SELECT {_RUN_COLUMNS_NOW} FROM (SELECT clock_timestamp() AS now) AS c
+                   CROSS JOIN ROWS AS v RETURNING created_at""",  # noqa: S608
 )
 
 UPDATE_RUNS = update(
@@ -419,6 +437,57 @@ UPDATE_RUNS = update(
     where="t.id = v.id",
 )
 
+
+def _change_at_once(columns: dict[str, str], *, assign: str, as_known: str) -> Statement:
+    """Change runs in one statement: all of them, if each is locked here, ours and ``as_known``, and otherwise none.
+
+    ``columns`` are those of the values, after id, epoch and worker; ``{now}`` in ``assign`` is the value ``now``, or
+    the server's moment where that is null. What must hold of a run is asked of its row as it is locked.
+    """
+    columns = {"id": "text", "epoch": "int", "worker_id": "text", **columns}
+    own_time, any_time = assign.format(now="v.now"), assign.format(now="coalesce(v.now, clock_timestamp())")
+    fence = f"t.epoch = v.epoch AND t.worker_id = v.worker_id AND {as_known}"
+    look = f"""SELECT epoch = v.epoch AND worker_id = v.worker_id AND {as_known} AS is_as_known
+               FROM toolkit_run WHERE id = v.id FOR NO KEY UPDATE SKIP LOCKED"""  # noqa: S608
+    return for_rows(
+        UPDATE_RUNS.name,
+        columns,
+        sqlite=update(
+            "toolkit_run", columns, assign=own_time, where=f"t.id = v.id AND {fence}", returning="t.id"
+        ).sqlite,
+        postgresql=f"""WITH v AS MATERIALIZED (SELECT * FROM ROWS AS v ORDER BY id),
+                       locked AS MATERIALIZED (SELECT r.is_as_known FROM v CROSS JOIN LATERAL ({look}) AS r)
+                       UPDATE toolkit_run AS t SET {any_time} FROM v WHERE t.id = v.id
+                       AND (SELECT count(*) FROM locked WHERE is_as_known) = (SELECT count(*) FROM v)
+                       RETURNING t.id""",  # noqa: S608
+        postgresql_lone=f"""WITH v AS MATERIALIZED (SELECT * FROM (VALUES (VALUES_OF_V)) AS v({", ".join(columns)})),
+                            locked AS MATERIALIZED (SELECT r.is_as_known FROM v CROSS JOIN LATERAL ({look}) AS r)
+                            UPDATE toolkit_run AS t SET {any_time} FROM v, locked
+                            WHERE t.id = v.id AND locked.is_as_known RETURNING t.id""",  # noqa: S608
+    )
+
+
+# Ends of runs that nothing else hangs on, and runs that go to wait and have heard of nothing meanwhile.
+FINISH_AT_ONCE = _change_at_once(
+    {"state": "text", "result": "text", "error": "text", "error_summary": "text", "now": "timestamptz"},
+    assign=(
+        "state = v.state, worker_id = NULL, warm_worker = NULL, due_at = NULL, result = coalesce(v.result, t.result), "
+        "error = coalesce(v.error, t.error), error_summary = coalesce(v.error_summary, t.error_summary), "
+        "finished_at = {now}"
+    ),
+    as_known=(
+        "state = 'running' AND cancel_requested_at IS NULL AND parent_id IS NULL AND NOT coalesce(is_watched, FALSE)"
+    ),
+)
+SUSPEND_AT_ONCE = _change_at_once(
+    {"due_at": "timestamptz", "cancel_mode": "text"},
+    assign=(
+        "state = 'suspended', worker_id = NULL, warm_worker = v.worker_id, due_at = v.due_at, "
+        "cancel_mode = v.cancel_mode"
+    ),
+    as_known="state = 'running' AND cancel_requested_at IS NULL AND due_at IS NULL",
+)
+
 # Written once; only what is not yet final may be written over (a long step shown early, a failure inside a step).
 _STEP_TYPES = {
     "run_id": "text",
@@ -446,31 +515,43 @@ _KEEP_WHAT_SUCCEEDED = (
 INSERT_STEPS = insert("toolkit_step", _STEP_TYPES, on_conflict=_KEEP_WHAT_SUCCEEDED)
 
 # Checkpoints and nothing else, in one statement: all of them, if every run is locked here, ours and as we know it, and
-# otherwise none. It asks the locked rows alone, which are the latest whatever the statement's snapshot is. SQLite takes
-# one checkpoint so; of many, the usual way is the faster one.
-_STEP_ARRAYS = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(_STEP_TYPES.values(), 1))
-RECORD_AT_ONCE = Statement(
+# otherwise none. What must hold of a run is asked of the row as it is locked, which is the latest whatever the rest of
+# the statement sees; then counting is enough. PostgreSQL plans for a few rows here: a join of what was asked for with
+# what is there would compare each of a thousand with each, and so would a look by more than the id, by another index.
+RECORD_AT_ONCE = for_rows(
     INSERT_STEPS.name,
+    {**_STEP_TYPES, "worker_id": "text"},
     sqlite=f"""INSERT INTO toolkit_step ({_STEP_COLUMNS}) SELECT {", ".join(f"?{at}" for at in range(1, 16))}
                WHERE EXISTS (SELECT 1 FROM toolkit_run WHERE id = ?1 AND epoch = ?14 AND worker_id = ?16
                              AND state = 'running' AND losses = 0 AND cancel_requested_at IS NULL)
                {_KEEP_WHAT_SUCCEEDED} RETURNING run_id, FALSE""",  # noqa: S608
-    postgresql=f"""WITH v AS MATERIALIZED (
-                       SELECT * FROM unnest({_STEP_ARRAYS}, ${len(_STEP_TYPES) + 1}::text[])
-                       AS v({_STEP_COLUMNS}, worker_id)),
+    postgresql=f"""WITH v AS MATERIALIZED (SELECT * FROM ROWS AS v),
+                   k AS MATERIALIZED (SELECT DISTINCT run_id, epoch, worker_id FROM v ORDER BY run_id),
                    locked AS MATERIALIZED (
-                       SELECT r.* FROM (SELECT DISTINCT run_id FROM v ORDER BY run_id) AS k CROSS JOIN LATERAL (
-                           SELECT id, epoch, worker_id, cancel_requested_at IS NOT NULL AS is_cancelled FROM toolkit_run
-                           WHERE id = k.run_id AND state = 'running' AND losses = 0
-                           FOR NO KEY UPDATE SKIP LOCKED) AS r),
-                   misfit AS MATERIALIZED (
-                       SELECT 1 FROM v LEFT JOIN locked
-                       ON locked.id = v.run_id AND locked.epoch = v.epoch AND locked.worker_id = v.worker_id
-                       WHERE locked.id IS NULL LIMIT 1),
+                       SELECT r.id, r.cancel_requested_at IS NOT NULL AS is_cancelled,
+                              r.epoch = k.epoch AND r.worker_id = k.worker_id AND r.state = 'running'
+                              AND r.losses = 0 AS is_as_known
+                       FROM k CROSS JOIN LATERAL (
+                           SELECT id, epoch, worker_id, state, losses, cancel_requested_at FROM toolkit_run
+                           WHERE id = k.run_id FOR NO KEY UPDATE SKIP LOCKED) AS r),
+                   fit AS MATERIALIZED (SELECT (SELECT count(*) FROM locked WHERE is_as_known)
+                                               = (SELECT count(*) FROM k) AS all_of_them),
                    kept AS (
                        INSERT INTO toolkit_step ({_STEP_COLUMNS})
-                       SELECT {_STEP_COLUMNS} FROM v WHERE NOT EXISTS (SELECT 1 FROM misfit) {_KEEP_WHAT_SUCCEEDED})
-                   SELECT id, is_cancelled FROM locked WHERE NOT EXISTS (SELECT 1 FROM misfit)""",  # noqa: S608
+                       SELECT {_STEP_COLUMNS} FROM v WHERE (SELECT all_of_them FROM fit) {_KEEP_WHAT_SUCCEEDED})
+                   SELECT id, is_cancelled FROM locked WHERE (SELECT all_of_them FROM fit)""",  # noqa: S608
+    # The same without what only several need, which would take a tenth of a millisecond.
+    postgresql_lone=f"""WITH locked AS MATERIALIZED (
+                            SELECT epoch, worker_id, state, losses, cancel_requested_at FROM toolkit_run
+                            WHERE id = $1::text FOR NO KEY UPDATE SKIP LOCKED),
+                        fit AS MATERIALIZED (
+                            SELECT cancel_requested_at IS NOT NULL AS is_cancelled FROM locked
+                            WHERE epoch = $14::int AND worker_id = $16::text AND state = 'running' AND losses = 0),
+                        kept AS (
+                            INSERT INTO toolkit_step ({_STEP_COLUMNS})
+                            SELECT {_STEP_COLUMNS} FROM (VALUES (VALUES_OF_V)) AS v({_STEP_COLUMNS}, worker_id), fit
+                            {_KEEP_WHAT_SUCCEEDED})
+                        SELECT $1::text, is_cancelled FROM fit""",  # noqa: S608
 )
 
 INSERT_WAITS = insert(

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.storage import Script
-from toolkit.workflows.batches.checkpoints import record_at_once
+from toolkit.workflows.batches.at_once import commit_at_once
 from toolkit.workflows.batches.claims import Claims
 from toolkit.workflows.batches.events import Events
 from toolkit.workflows.batches.locks import Locks
@@ -39,9 +39,9 @@ def commit(
 
     ``own_now`` is the moment where the database has no clock of its own to be trusted (SQLite, a turned clock).
     """
-    kept = yield from record_at_once(operations, worker=worker)
+    kept = yield from commit_at_once(operations, worker=worker, own_now=own_now)
     if kept is not None:
-        return kept, Effects()
+        return kept
     batch = Batch(operations, worker=worker)
     yield from batch.lock(own_now)
     yield from batch.begin_runs()

@@ -60,14 +60,14 @@ class Claims(Endings):
             self.outcomes[at] = taken
         for at, operation in self._each(ParkUnknown):
             latest = self.now - timedelta(seconds=operation.grace_seconds)
-            ids = [id_ for (id_,) in (yield Query(sql.UNKNOWN_RUNS, [list(operation.workflows), latest]))]
-            rows = (yield Query(sql.LOCK_RUNS, [ids, self.now])) if ids else []
-            for row in rows:
-                if row[1] is not None and row[1] not in self.runs:
-                    self._hold(row[1:])
-                    run = self.runs[row[1]]
-                    self._end_run(run, RunState.PARKED, error=_unknown_error(run))
-            self.outcomes[at] = ids
+            unknown = yield Query(sql.UNKNOWN_RUNS, [list(operation.workflows), latest])
+            ids = [id_ for (id_,) in unknown if id_ not in self.runs]
+            if ids:
+                self._hold_all((yield Query(sql.LOCK_RUNS, [ids, self.now])))
+            parked = [self.runs[id_] for id_ in ids if id_ in self.runs]
+            for run in parked:
+                self._end_run(run, RunState.PARKED, error=_unknown_error(run))
+            self.outcomes[at] = [run.id for run in parked]
 
     def claim(self) -> Script[None]:
         for at, operation in self._each(ClaimRuns):
@@ -92,10 +92,7 @@ class Claims(Endings):
         claimed = [to_claimed(row) for row in (yield Query(sql.DUE_RUNS, parameters))]
         claimed = [run for run in claimed if run.id not in self.runs]  # decided above; next time
         if claimed:
-            rows = yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])
-            for row in rows:
-                if row[1] is not None:
-                    self._hold(row[1:])
+            self._hold_all((yield Query(sql.LOCK_RUNS, [[run.id for run in claimed], self.now])))
         for run in claimed:
             held = self.runs[run.id]
             held.state, held.epoch, held.worker_id = RunState.RUNNING, held.epoch + 1, self.worker.id

@@ -92,14 +92,12 @@ class Events(Waits):
         self, by_key: Mapping[str, Sequence[WaitRecord]]
     ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
         """What is on record for the waits of each key and above the lowest of their cursors, in order."""
-        lowest = [(key, min(wait.after_seq for wait in of_key)) for key, of_key in by_key.items()]
-        after: dict[tuple[str, str], int] = {}
+        after: dict[tuple[str, str | None], int] = {}
         for key, of_key in by_key.items():
             for wait in of_key:
-                place = (key, wait.run_id)
-                after[place] = min(wait.after_seq, after.get(place, wait.after_seq))
-        rows = yield Rows(sql.BROADCAST_EVENTS, lowest)
-        rows += yield Rows(sql.TARGETED_EVENTS, [(*place, seq) for place, seq in after.items()])
+                for place in ((key, None), (key, wait.run_id)):
+                    after[place] = min(wait.after_seq, after.get(place, wait.after_seq))
+        rows = yield Rows(sql.NUMBERED_EVENTS, [(*place, seq) for place, seq in after.items()])
         found: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for key, seq, run_id, payload in sorted(rows, key=itemgetter(1)):
             found[key].append((seq, run_id, payload))

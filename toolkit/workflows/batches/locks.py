@@ -51,13 +51,14 @@ class Locks(BatchState):
                 still = {id_ for (id_,) in (yield Query(sql.STILL_UNNUMBERED, [[event[0] for event in self.left]]))}
                 self.left = [event for event in self.left if event[0] in still and f"event:{event[1]}" in self.held]
         ids = yield from self._run_ids()
-        rows = yield Query(sql.LOCK_RUNS, [ids, own_now])
+        if self.broadcast:
+            rows = yield Query(sql.LOCK_RUNS_AND_WAITERS, [ids, own_now, sorted(self.broadcast)])
+        else:
+            rows = yield Query(sql.LOCK_RUNS, [ids, own_now])
         self.effects.now = read_moment(rows[0][0])
-        for row in rows:
-            if row[1] is not None:
-                self._hold(row[1:])
-        if len(self.runs) < len(ids):
-            existing = {id_ for (id_,) in (yield Query(sql.EXISTING_RUNS, [[i for i in ids if i not in self.runs]]))}
+        missing = self._hold_all(rows).union(ids).difference(self.runs)
+        if missing:
+            existing = {id_ for (id_,) in (yield Query(sql.EXISTING_RUNS, [sorted(missing)]))}
             self._defer_locked_elsewhere(existing)
         if self.families:
             # Under the locks nobody of a family begins a child any more; one that began since our look is not locked.
@@ -108,8 +109,6 @@ class Locks(BatchState):
                 named.update(names_of(operation))
         ids = {run_id for run_id in named if run_id is not None}
         self.broadcast = self._broadcast_keys()
-        if self.broadcast:
-            ids.update(id_ for (id_,) in (yield Query(sql.WAITING_RUNS, [sorted(self.broadcast)])))
         answered = [event[3] for event in self.left if event[3] is not None]
         if answered:
             ids.update(row[1] for row in (yield Query(sql.WAITS_BY_ID, [answered])))

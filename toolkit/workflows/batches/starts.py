@@ -8,7 +8,6 @@ from toolkit.workflows.attributes import SET_ATTRIBUTES
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.operations import (
     AttachedRows,
-    ClaimedRun,
     Fate,
     NewRun,
     Recorded,
@@ -17,6 +16,7 @@ from toolkit.workflows.operations import (
     StartRun,
     StepRecord,
 )
+from toolkit.workflows.rows import begun_run, started_run
 from toolkit.workflows.states import RunState, StepState
 
 KEPT, KEPT_BUT_CANCELLED = Recorded(Fate.KEPT), Recorded(Fate.KEPT, is_cancel_requested=True)
@@ -61,25 +61,11 @@ class Starts(BatchState):
             self.new_runs.append((run, RunState.PENDING, 0, None, due_at))
             self.effects.has_due_runs = True
             self.effects.must_notify = True
-            return Started(run.id, is_new=True, input_digest=run.input_digest)
+            return started_run(run)
         self._take_room(run.workflow)
         self.new_runs.append((run, RunState.RUNNING, 1, self.worker.id, None))
-        self.effects.started.append(
-            ClaimedRun(
-                id=run.id,
-                workflow=run.workflow,
-                input=run.input,
-                epoch=1,
-                prior_epoch=0,
-                prior_state=RunState.PENDING,
-                version=run.version,
-                parent_id=run.parent_id,
-                parent_wait=run.parent_wait,
-                started_by=run.started_by,
-                created_at=self.now,
-            )
-        )
-        return Started(run.id, is_new=True, input_digest=run.input_digest)
+        self.effects.started.append(begun_run(run, now=self.now))
+        return started_run(run)
 
     def record_steps(self) -> None:
         for at, operation in self._each(RecordStep):

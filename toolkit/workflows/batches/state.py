@@ -113,6 +113,16 @@ class BatchState:
             return ()
         return [(at, operation) for at, operation in of_kind if self.outcomes[at] is None]
 
+    def _hold_all(self, rows: Iterable[Sequence[Any]]) -> set[str]:
+        """Hold the runs of a statement that locks runs; the ids of all that it met, those locked elsewhere too."""
+        met = set()
+        for _, id_, *row in rows:
+            if id_ is not None:
+                met.add(id_)
+            if row[0] is not None:
+                self._hold(row)
+        return met
+
     def _hold(self, row: Sequence[Any]) -> None:
         self.runs[row[0]] = LockedRun(
             id=row[0],

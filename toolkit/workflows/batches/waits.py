@@ -187,7 +187,7 @@ class Waits(Starts):
                 self.outcomes[at] = Suspended(Fate.KEPT, is_cancel_requested=True)
             elif run.is_delivered:
                 self.outcomes[at] = Suspended(Fate.KEPT)
-            elif run.due_at is not None:  # another process delivered while we ran
+            elif run.due_at is not None or operation.is_in_doubt:  # another process delivered while we ran, or may have
                 run.due_at, run.is_changed = None, True
                 self.outcomes[at] = Suspended(Fate.KEPT, must_read=True)
             else:

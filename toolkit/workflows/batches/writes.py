@@ -1,4 +1,4 @@
-"""The writes at the end of a batch, one statement a table."""
+"""The writes at the end of a batch, together where no one of them touches what another does."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from toolkit.storage import Query, Rows, Script
+from toolkit.storage import Query, Rows, Script, Together
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.state import BatchState, LockedRun
 from toolkit.workflows.failures import summary_of
-from toolkit.workflows.operations import Fate, NewRun, NoteProgress, StepRecord
-from toolkit.workflows.rows import wait_values
-from toolkit.workflows.states import RunState, StepState, WaitState
+from toolkit.workflows.operations import Fate, NoteProgress, StepRecord
+from toolkit.workflows.rows import new_run_values, wait_values
+from toolkit.workflows.states import StepState, WaitState
 
 
 class Writes(BatchState):
@@ -27,40 +27,41 @@ class Writes(BatchState):
                 self.progress[run.id] = operation.progress
 
     def write(self) -> Script[None]:
-        if self.new_runs:
-            yield Rows(sql.INSERT_RUNS, [self._new_run_values(*entry) for entry in self.new_runs])
-        if self.new_steps:
-            yield Rows(sql.INSERT_STEPS, list(self._distinct_steps()))
-        if self.fresh_waits:
-            yield Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()])
-        if self.new_events:
-            rows = [
-                (e.id, e.key, seq, e.run_id, None, e.payload, e.idempotency_key, self.now) for e, seq in self.new_events
-            ]
-            yield Rows(sql.INSERT_EVENTS, rows)
-        if self.numbered:
-            yield Rows(sql.NUMBER_EVENTS, self.numbered)
+        if self.progress:
+            yield Rows(sql.SHOW_PROGRESS, sorted(self.progress.items()))
+        changed = [run for _, run in sorted(self.runs.items()) if run.is_changed]
+        requests = [
+            Rows(
+                sql.INSERT_RUNS,
+                [new_run_values(*new, now=self.now, is_watched=self.watched.get(new[0].id)) for new in self.new_runs],
+            ),
+            Rows(sql.INSERT_STEPS, list(self._distinct_steps())),
+            Rows(sql.INSERT_WAITS, [wait_values(wait, self.now) for wait in self.fresh_waits.values()]),
+            Rows(sql.INSERT_EVENTS, self._event_values()),
+            Rows(sql.NUMBER_EVENTS, self.numbered),
+            Rows(sql.UPDATE_RUNS, [self._run_values(run) for run in changed]),
+        ]
+        writing = [request for request in requests if request.rows]
+        if writing:
+            yield Together(writing)
         if self.retargeted:
             yield Rows(sql.RETARGET_EVENTS, self.retargeted)
-        if self.endings:
-            left = [
-                (self.worker.new_id(), key, None, None, None, ending, None, self.now) for key, ending in self.endings
-            ]
-            yield Rows(sql.INSERT_EVENTS, left)  # numbered and delivered by the next batch, which locks who waits
-            self.effects.unmatched.update(key for key, _ in self.endings)
         moved = [(id_, seq) for id_, seq in self.cursors.items() if id_ not in self.ended]
         if moved:
             yield Rows(sql.MOVE_CURSORS, moved)
-        if self.progress:
-            yield Rows(sql.SHOW_PROGRESS, sorted(self.progress.items()))
-        changed = [self._run_values(run) for run in sorted(self.runs.values(), key=lambda r: r.id) if run.is_changed]
-        if changed:
-            yield Rows(sql.UPDATE_RUNS, changed)
         for attached in self.attached:
             yield Rows(attached.statement, attached.rows)
         yield from self._close_kinds()
         if self.effects.must_notify:
             yield Query(sql.NOTIFY)
+
+    def _event_values(self) -> list[Sequence[Any]]:
+        """New events; and the ends of watched runs, which the next batch numbers and delivers: it locks who waits."""
+        self.effects.unmatched.update(key for key, _ in self.endings)
+        return [
+            *((e.id, e.key, seq, e.run_id, None, e.payload, e.idempotency_key, self.now) for e, seq in self.new_events),
+            *((self.worker.new_id(), key, None, None, None, end, None, self.now) for key, end in self.endings),
+        ]
 
     def _distinct_steps(self) -> Iterable[StepRecord]:
         """One statement may not meet a row twice: a checkpoint wins over an early sighting, whichever came first."""
@@ -80,35 +81,6 @@ class Writes(BatchState):
             if closer is not None:
                 for attached in closer(rows):
                     yield Rows(attached.statement, attached.rows)
-
-    def _new_run_values(
-        self, run: NewRun, state: RunState, epoch: int, worker_id: str | None, due_at: datetime | None
-    ) -> Sequence[Any]:
-        return (
-            run.id,
-            run.workflow,
-            run.version,
-            state.value,
-            run.input,
-            run.input_digest,
-            run.priority,
-            epoch,
-            worker_id,
-            due_at,
-            0,
-            0,
-            run.idempotency_key,
-            run.parent_id,
-            run.parent_wait,
-            run.started_by,
-            self.now,
-            self.now if state is RunState.RUNNING else None,
-            run.deadline_at,
-            run.close_policy,
-            run.on_cancel,
-            run.continued_from,
-            self.watched.get(run.id),
-        )
 
     def _run_values(self, run: LockedRun) -> Sequence[Any]:
         cancelled_at, reason, by = run.cancel or (None, None, None)
