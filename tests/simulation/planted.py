@@ -15,7 +15,7 @@ from toolkit.storage import GroupCommit, Statement
 from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
-from toolkit.workflows.engine import Engine
+from toolkit.workflows.commits import Commits
 from toolkit.workflows.operations import Fate, Recorded, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.residents import Residents
@@ -36,10 +36,10 @@ def _warm_by_id_alone(self: Residents, run_id: str, *, prior_epoch: int, epoch: 
     return True
 
 
-_REFRESH = Engine._refresh
+_REFRESH = Commits._refresh
 
 
-def _timers_in_memory_only(self: Engine, operation: Any) -> Any:
+def _timers_in_memory_only(self: Commits, operation: Any) -> Any:
     return replace(operation, due_at=None) if isinstance(operation, Suspend) else _REFRESH(self, operation)
 
 
@@ -126,7 +126,7 @@ def _without_epochs() -> Iterator[None]:
         "FINISH_AT_ONCE": "t.epoch = ?2 AND t.worker_id = ?3",
         "SUSPEND_AT_ONCE": "t.epoch = ?2 AND t.worker_id = ?3",
     }
-    unfenced = {name: _without(getattr(statements, name), fence) for name, fence in lone.items()}
+    unfenced: dict[str, Any] = {name: _without(getattr(statements, name), fence) for name, fence in lone.items()}
     with patch.object(BatchState, "_fenced", _fence_without_epoch), patch.multiple(statements, **unfenced):
         yield
 
@@ -157,14 +157,14 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a write is not fenced by the epoch": _without_epochs,
     "a claim does not raise the epoch": _claim_in_the_same_epoch,
     "a warm copy goes on whatever its epoch": lambda: patch.object(Residents, "_go_on", _warm_by_id_alone),
-    "timers are in memory only": lambda: patch.object(Engine, "_refresh", _timers_in_memory_only),
+    "timers are in memory only": lambda: patch.object(Commits, "_refresh", _timers_in_memory_only),
     "a cursor is what memory says": lambda: patch.object(Batch, "_delivered_numbers", _no_cursor),
     "a cancel is not read under the lock": lambda: patch.object(BatchState, "_hold", _cancel_is_not_read),
     "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _nothing),
     "a wait does not look for what is there": lambda: patch.object(
         statements, "NUMBERED_EVENTS", _blind(statements.NUMBERED_EVENTS)
     ),
-    "a run that has work to do is suspended": lambda: patch.object(Engine, "_is_idle", lambda *_: True),
+    "a run that has work to do is suspended": lambda: patch.object(Commits, "_is_idle", lambda *_: True),
     "a step begins without a lease": lambda: patch.object(Orchestrator, "is_leased", property(lambda _: True)),
     "what a step wrote is committed before its checkpoint": _effect_without_checkpoint,
     "a commit is acknowledged before it is durable": _acknowledged_early,

@@ -243,8 +243,8 @@ def test_a_heartbeat_that_was_held_up_between_its_statements_says_how_long_it_wa
 
     held_up = beat("worker", Database(database_url))
     next(held_up)
-    held_up.send([[last]])
+    held_up.send([(last,)])
     with pytest.raises(StopIteration) as ended:
-        held_up.send([[last + timedelta(seconds=100)]])
+        held_up.send([(last + timedelta(seconds=100),)])
 
     assert ended.value.value == 100.0

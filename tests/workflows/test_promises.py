@@ -26,6 +26,7 @@ from toolkit.workflows import (
     wait_for_event,
     workflow,
 )
+from toolkit.workflows.commits import Commits
 from toolkit.workflows.operations import Operation, Suspend
 
 
@@ -402,15 +403,15 @@ async def test_closing_takes_what_is_about_to_wait_along(
 ) -> None:
     """A copy that asks for its suspension just when all are given up once asked again and again, for ever."""
     closing: list[asyncio.Task[None]] = []
-    commit = Engine._commit
+    commit = Commits._commit
 
-    async def close_and_commit(self: Engine, operations: Sequence[Operation]) -> Sequence[Any]:
+    async def close_and_commit(self: Commits, operations: Sequence[Operation]) -> Sequence[Any]:
         if not closing and [type(operation) for operation in operations] == [Suspend]:
             closing.append(asyncio.create_task(engine.close()))
             await asyncio.sleep(0)  # in which it gives up all copies
         return await commit(self, operations)
 
-    monkeypatch.setattr(Engine, "_commit", close_and_commit)
+    monkeypatch.setattr(Commits, "_commit", close_and_commit)
     engine = await start_engine(wait_twice)
     run = await engine.start(wait_twice)
     await until(lambda: closing)

@@ -7,17 +7,18 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from toolkit.errors import Conflict, DefinitionError, NotFound, RunFailed, RunStateError, StorageError
 from toolkit.serialization import codec_for
-from toolkit.storage import Database, GroupCommit, OutcomeUnknown, Query, Row, Script, StorageUnavailable
+from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
-from toolkit.workflows.batches import Closer, Worker, commit
+from toolkit.workflows.batches import Closer
 from toolkit.workflows.bulk import change_runs
+from toolkit.workflows.commits import Commits
 from toolkit.workflows.completions import Completions
 from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
@@ -28,10 +29,8 @@ from toolkit.workflows.operations import (
     Cancelled,
     CancelRun,
     ClaimedRun,
-    DeliverEvents,
     EmitEvent,
     Emitted,
-    Fate,
     NewEvent,
     NoteProgress,
     Operation,
@@ -39,8 +38,6 @@ from toolkit.workflows.operations import (
     Started,
     StartRun,
     StepRecord,
-    Suspend,
-    Suspended,
 )
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.queries import (
@@ -65,9 +62,6 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _GIVE_BACK_SECONDS = 1.0
-
-# What memory may have overtaken between the moment it was asked for and that of its batch.
-_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns, NoteProgress}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +110,15 @@ class Engine:
         self.large_values: LargeValues | None = None
         self._workflows: dict[str, Workflow[Any, Any]] = {}
         self._versions: dict[str, Workflow[Any, Any]] = {}
-        self._completions = Completions(database)
+        self.completions = Completions(database)
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their start: a history plays the same again
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.context = contextvars.Context()  # what runs inherit: that of whoever opened the engine
-        self._notes: dict[str, NoteProgress] = {}
         self.residents = Residents(self)
         self.control = RunControl(self)
         self._orchestrator = Orchestrator(self)
-        self._commits: GroupCommit[Operation] = GroupCommit(
-            self._commit, clock=self.runtime.clock, spawn=self.runtime.spawn
-        )
+        self._commits = Commits(self)
         self._versions[change_runs.key] = change_runs  # ours: advanced by any worker, started by `control` alone
         for workflow in workflows:
             self.register(workflow)
@@ -181,8 +172,7 @@ class Engine:
     @property
     def is_healthy(self) -> bool:
         """Whether it is open, has taken up what was left by the dead, and the database answers."""
-        is_served = self._commits.unavailable_since is None
-        return self._is_open and self._orchestrator.has_recovered and is_served
+        return self._is_open and self._orchestrator.has_recovered and self._commits.is_served
 
     @property
     def active_runs(self) -> int:
@@ -281,15 +271,7 @@ class Engine:
 
     def note_progress(self, note: NoteProgress) -> None:
         """Put on record how far a run has come, with the next commit; only the last word counts."""
-        self.call_in_loop(lambda: self._submit_note(note))
-
-    def _submit_note(self, note: NoteProgress) -> None:
-        waiting = self._notes.get(note.run_id)
-        if waiting is not None and waiting.epoch == note.epoch:
-            waiting.progress = note.progress
-        else:
-            self._notes[note.run_id] = note
-            self.submit(note)
+        self.call_in_loop(lambda: self._commits.submit_note(note))
 
     def note_deadline(self, deadline_at: datetime | None) -> None:
         """See that somebody looks when this limit of a wait passes."""
@@ -299,6 +281,11 @@ class Engine:
     def is_leased(self) -> bool:
         """Whether this is a worker whose runs are certainly its own: nobody can have taken them over."""
         return self.options.is_worker and self._orchestrator.is_leased
+
+    @property
+    def is_taking_runs(self) -> bool:
+        """Whether a batch may take runs for this worker."""
+        return self._is_open and self.is_leased and not self._orchestrator.is_isolating
 
     def within(self) -> AbstractContextManager[Engine]:
         """Make this engine the caller's for the length of a block."""
@@ -485,9 +472,9 @@ class Engine:
             RunFailed: it failed or was cancelled.
         """
         # A copy that waits may be out of date: the run may have gone on, and ended, elsewhere.
-        ended = await self._completions.wait(run_id, is_resident=self.residents.holds(run_id))
+        ended = await self.completions.wait(run_id, is_resident=self.residents.holds(run_id))
         while ended.continued_as is not None:
-            ended = await self._completions.wait(ended.continued_as, is_resident=False)
+            ended = await self.completions.wait(ended.continued_as, is_resident=False)
         if ended.state is RunState.SUCCEEDED:
             return ended.result or "null"
         cause = revive_error(ended.error) if ended.error else None
@@ -501,11 +488,11 @@ class Engine:
     @property
     def awaits_others(self) -> bool:
         """Whether somebody here waits for a run that other processes advance."""
-        return bool(self._completions.awaited_elsewhere(self.residents.holds))
+        return bool(self.completions.awaited_elsewhere(self.residents.holds))
 
     async def look_for_completions(self) -> None:
         """See whether runs that somebody here waits for have ended elsewhere."""
-        await self._completions.look(is_running=self.residents.holds)
+        await self.completions.look(is_running=self.residents.holds)
 
     # The way to the database ---------------------------------------------------------------------------------------
 
@@ -536,58 +523,6 @@ class Engine:
             except StorageUnavailable:
                 await self.runtime.clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
-
-    async def _commit(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        if _DEPEND_ON_MEMORY.isdisjoint({type(operation) for operation in operations}):
-            return await self._commit_current(operations)
-        # A run that has something to do again since it asked to be suspended is not suspended.
-        stale = {at for at, o in enumerate(operations) if isinstance(o, Suspend) and not self._is_idle(o)}
-        current = [self._refresh(operation) for at, operation in enumerate(operations) if at not in stale]
-        outcomes = iter(await self._commit_current(current) if current else ())
-        return [Suspended(Fate.KEPT) if at in stale else next(outcomes) for at in range(len(operations))]
-
-    def _is_idle(self, operation: Suspend) -> bool:
-        execution = self.residents.running.get(operation.run_id)
-        return execution is not None and execution.epoch == operation.epoch and execution.active == 0
-
-    def _refresh(self, operation: Operation) -> Operation:
-        """``operation`` as memory has it now: every batch before this one has been applied."""
-        if isinstance(operation, Suspend):
-            execution = self.residents.running[operation.run_id]
-            return replace(
-                operation,
-                due_at=execution.wakes_at,
-                cancel_mode=execution.cancel_mode,
-                is_in_doubt=execution.is_in_doubt,
-            )
-        if isinstance(operation, NoteProgress):
-            self._notes.pop(operation.run_id, None)  # a later word comes as an operation of its own
-        if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
-            runs = [*operation.runs, *self.residents.unwanted]
-            return replace(operation, runs=[run for run in runs if not self.residents.holds(*run)])
-        return operation
-
-    async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        is_taking = self._is_open and self.is_leased and not self._orchestrator.is_isolating
-        room = self.residents.room if is_taking else 0
-        rooms = self.residents.rooms() if room else {}
-        is_far = self.database.dialect == "postgresql"
-        worker = Worker(self.worker_id, room, self.closers, self.new_id, rooms, is_far=is_far)
-        own_now = self.runtime.clock.now() if self.database.is_own_time else None
-        script = commit(operations, worker=worker, own_now=own_now)
-        try:
-            outcomes, effects = await self.database.run(script, in_own_task=False)  # nobody cancels group commit's task
-        except OutcomeUnknown:
-            self.residents.doubt_deliveries()
-            raise
-        self.residents.apply(effects)
-        for ended in effects.ended:
-            self._completions.tell(ended)
-        if effects.unmatched:
-            self.submit(DeliverEvents(sorted(effects.unmatched)))
-        if effects.has_due_runs:
-            self.poke()
-        return outcomes
 
 
 def _notification() -> Script[None]:

@@ -1,0 +1,117 @@
+"""How the operations of one engine reach the database, in groups, and how what a batch did reaches memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from toolkit.storage import GroupCommit, OutcomeUnknown
+from toolkit.workflows.batches import Worker, commit
+from toolkit.workflows.operations import (
+    DeliverEvents,
+    Fate,
+    NoteProgress,
+    Operation,
+    ReleaseRuns,
+    Suspend,
+    Suspended,
+)
+
+if TYPE_CHECKING:
+    from toolkit.workflows.engine import Engine
+
+# What memory may have overtaken between the moment it was asked for and that of its batch.
+_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns, NoteProgress}
+
+
+class Commits:
+    """Group commit; what depends on memory is decided when its batch begins, after every batch before it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._notes: dict[str, NoteProgress] = {}
+        runtime = engine.runtime
+        self._group: GroupCommit[Operation] = GroupCommit(self._commit, clock=runtime.clock, spawn=runtime.spawn)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the database answers."""
+        return self._group.unavailable_since is None
+
+    def submit(
+        self,
+        operation: Operation,
+        *,
+        then: Callable[[Any], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Commit ``operation`` with the next group; see :class:`~toolkit.storage.GroupCommit`."""
+        return self._group.submit(operation, then=then, failed=failed)
+
+    def submit_note(self, note: NoteProgress) -> None:
+        """Commit how far a run has come; of several words before the next group only the last counts."""
+        waiting = self._notes.get(note.run_id)
+        if waiting is not None and waiting.epoch == note.epoch:
+            waiting.progress = note.progress
+        else:
+            self._notes[note.run_id] = note
+            self.submit(note)
+
+    async def settle(self) -> None:
+        """Return when nothing is waiting or under way."""
+        await self._group.settle()
+
+    async def _commit(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        if _DEPEND_ON_MEMORY.isdisjoint({type(operation) for operation in operations}):
+            return await self._commit_current(operations)
+        # A run that has something to do again since it asked to be suspended is not suspended.
+        stale = {at for at, o in enumerate(operations) if isinstance(o, Suspend) and not self._is_idle(o)}
+        current = [self._refresh(operation) for at, operation in enumerate(operations) if at not in stale]
+        outcomes = iter(await self._commit_current(current) if current else ())
+        return [Suspended(Fate.KEPT) if at in stale else next(outcomes) for at in range(len(operations))]
+
+    def _is_idle(self, operation: Suspend) -> bool:
+        execution = self._engine.residents.running.get(operation.run_id)
+        return execution is not None and execution.epoch == operation.epoch and execution.active == 0
+
+    def _refresh(self, operation: Operation) -> Operation:
+        """``operation`` as memory has it now: every batch before this one has been applied."""
+        residents = self._engine.residents
+        if isinstance(operation, Suspend):
+            execution = residents.running[operation.run_id]
+            return replace(
+                operation,
+                due_at=execution.wakes_at,
+                cancel_mode=execution.cancel_mode,
+                is_in_doubt=execution.is_in_doubt,
+            )
+        if isinstance(operation, NoteProgress):
+            self._notes.pop(operation.run_id, None)  # a later word comes as an operation of its own
+        if isinstance(operation, ReleaseRuns):  # a run that was found as a stray may have arrived since
+            runs = [*operation.runs, *residents.unwanted]
+            return replace(operation, runs=[run for run in runs if not residents.holds(*run)])
+        return operation
+
+    async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        engine = self._engine
+        room = engine.residents.room if engine.is_taking_runs else 0
+        rooms = engine.residents.rooms() if room else {}
+        is_far = engine.database.dialect == "postgresql"
+        worker = Worker(engine.worker_id, room, engine.closers, engine.new_id, rooms, is_far=is_far)
+        own_now = engine.runtime.clock.now() if engine.database.is_own_time else None
+        script = commit(operations, worker=worker, own_now=own_now)
+        try:
+            outcomes, effects = await engine.database.run(script, in_own_task=False)  # nobody cancels a group's task
+        except OutcomeUnknown:
+            engine.residents.doubt_deliveries()
+            raise
+        engine.residents.apply(effects)
+        for ended in effects.ended:
+            engine.completions.tell(ended)
+        if effects.unmatched:
+            self.submit(DeliverEvents(sorted(effects.unmatched)))
+        if effects.has_due_runs:
+            engine.poke()
+        return outcomes
