@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -104,10 +104,11 @@ class CheckpointBackend(CallableOperationBackend[None]):
         path = f"{call.path}/{unit.key}"
         if unit.kind == "model_call":
             stop_again(call.agent, path=path, is_after=False)
+        made: list[dict[str, Any]] = []
         kept = await checkpoint(
             unit.key,
             kind=unit.kind,
-            body=partial(_perform, unit, body, call),
+            body=partial(_perform, unit, body, call, made),
             arguments=unit.arguments,
             display_name=unit.display_name,
             retry=unit.retry,
@@ -116,9 +117,10 @@ class CheckpointBackend(CallableOperationBackend[None]):
         found = differences(kept.details.get("fingerprint", {}), unit.fingerprint)
         if found:
             raise AgentDiverged(unit.key, found)
-        row = json.loads(kept.value)
-        below = Spending.model_validate(row["spending"])
-        call.nested.add(below.usage, below.cost)
+        row = made[-1] if kept.fresh else json.loads(kept.value)
+        if "spending" in row:
+            below = Spending.model_validate(row["spending"])
+            call.nested.add(below.usage, below.cost)
         value: object = row["value"]
         if unit.kind == "model_call":
             used, cost = used_by_request(kept.details)
@@ -149,7 +151,7 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
         return call is not None and call.step_id is not None
 
     def get_durable_operation_backend(self) -> DurableOperationBackend[None]:
-        return CheckpointBackend(agent=self.name)
+        return _backend(self.name)
 
     def get_default_run_id(self) -> str | None:
         call = current_call()
@@ -206,6 +208,11 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
     async def resolve_model_id(self, ctx: ModelResolutionContext[Any], *, model_id: str) -> Model | None:
         call = current_call()
         return call.registry.model(model_id) if call is not None else None
+
+
+@cache
+def _backend(agent: str) -> CheckpointBackend:
+    return CheckpointBackend(agent=agent)
 
 
 @contextmanager
@@ -319,8 +326,13 @@ def _verdict_on(
     return verdict
 
 
-async def _perform(unit: Unit, body: Callable[[], Awaitable[object]], call: AgentCall) -> str:
-    """Carry out a unit inside its checkpoint; returns what is kept, and leaves the fingerprint in the details."""
+async def _perform(
+    unit: Unit, body: Callable[[], Awaitable[object]], call: AgentCall, made: list[dict[str, Any]]
+) -> str:
+    """Carry out a unit inside its checkpoint; returns what is kept, and leaves the fingerprint in the details.
+
+    ``made`` gets what is kept as it was before it became text.
+    """
     context = step_context()
     assert context is not None  # a checkpoint's body has one
     context.details.update(unit.details, fingerprint=unit.fingerprint)
@@ -334,7 +346,11 @@ async def _perform(unit: Unit, body: Callable[[], Awaitable[object]], call: Agen
         value = await _answer(body, call) if unit.kind == "model_call" else await body()
     if unit.kind == "model_call":
         context.details.update(_priced(cast("dict[str, Any]", value), call))
-    return _encode({"value": value, "spending": spending.model_dump(mode="json")})
+    row = {"value": value}
+    if spending != Spending():
+        row["spending"] = spending.model_dump(mode="json")
+    made.append(row)
+    return _encode(row)
 
 
 async def _answer(body: Callable[[], Awaitable[object]], call: AgentCall) -> object:
@@ -350,7 +366,7 @@ async def _answer(body: Callable[[], Awaitable[object]], call: AgentCall) -> obj
 
 def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     """Write the price into the answer, so that it counts the same at every replay, and sum up for the journal."""
-    response: ModelResponse = JSON_CODEC.load(ModelResponse, value)
+    response: ModelResponse = JSON_CODEC.load(ModelResponse, {**value, "parts": []})  # what it said is of no account
     cost = price_of(response, call.registry.price(call.model, answered_by=response.model_name))
     if cost is not None:
         value["usage"]["cost"] = str(cost)
