@@ -127,8 +127,8 @@ async def wakeup(engine: Engine) -> Figures:
 
 
 async def waiting(engine: Engine) -> Figures:
-    """Three rounds of runs: what the last adds to memory is what a run costs when the warm cache is full."""
-    for at in range(2):
+    """Rounds of runs: what the last adds to memory is what a run costs when the caches, ours and SQLite's, are full."""
+    for at in range(5):
         await start_waiting(engine, f"warm-{at}", sizes.WAITING_RUNS)
     before = resident_bytes()
     started_in = await start_waiting(engine, "measured", sizes.WAITING_RUNS)
