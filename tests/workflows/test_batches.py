@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from toolkit.storage import Database, Query, Request, Script, both
+from toolkit.storage import Database, Query, both
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     CancelRun,
     Effects,
     EmitEvent,
-    Fate,
     FinishRun,
     NewEvent,
     NewRun,
     OpenWait,
     Operation,
-    Recorded,
     RecordStep,
     StartRun,
     StepRecord,
@@ -32,11 +27,11 @@ from toolkit.workflows.operations import (
 )
 from toolkit.workflows.states import RunState, StepKind, StepState
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def run_batch(database: Database, *operations: Operation) -> tuple[list[Any], Effects]:
-    return await database.writer.run(commit(operations, worker=worker(database), own_now=_NOW))
+    return await database.writer.run(commit(operations, worker=worker(database), own_now=NOW))
 
 
 def worker(database: Database) -> Worker:
@@ -52,9 +47,7 @@ def start(run_id: str = "run") -> StartRun:
 
 
 def checkpoint(state: StepState, *, result: str | None = None, path: str = "s/0") -> RecordStep:
-    return RecordStep(
-        "run", 1, StepRecord("run", path, "s", StepKind.COMPUTE, state, _NOW, _NOW, None, result, epoch=1)
-    )
+    return RecordStep("run", 1, StepRecord("run", path, "s", StepKind.COMPUTE, state, NOW, NOW, None, result, epoch=1))
 
 
 def wait(name: str, *, run_id: str = "run", after: int = 0) -> OpenWait:
@@ -100,7 +93,7 @@ async def test_an_event_that_was_numbered_while_its_run_was_locked_elsewhere_com
     await run_batch(database, start())
     await run_batch(database, wait("one"))
     # What a batch leaves that could not lock the run: the event has its number, and the wait is open.
-    await _write(
+    await write(
         database,
         "INSERT INTO toolkit_event (id, key, seq, payload, created_at) "
         "SELECT 'event-1', 'news', 1, '1', created_at FROM toolkit_wait",
@@ -111,55 +104,7 @@ async def test_an_event_that_was_numbered_while_its_run_was_locked_elsewhere_com
     assert await rows(database, "SELECT result, event_seq FROM toolkit_step") == [("1", 1)]
 
 
-@pytest.mark.parametrize("count", [1, 3])
-async def test_checkpoints_alone_are_one_statement_where_that_is_faster(database: Database, count: int) -> None:
-    await run_batch(database, start())
-    operations = [checkpoint(StepState.SUCCEEDED, path=f"s/{n}", result=str(n)) for n in range(count)]
-    asked: list[Request] = []
-
-    def counted() -> Script[tuple[list[Any], Effects]]:
-        script = commit(operations, worker=worker(database), own_now=_NOW)
-        request = next(script)
-        while True:
-            asked.append(request)
-            try:
-                request = script.send((yield request))
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-
-    outcomes, _ = await database.writer.run(counted())
-
-    assert [outcome.fate for outcome in outcomes] == [Fate.KEPT] * count
-    assert await rows(database, "SELECT path, result FROM toolkit_step ORDER BY path") == [
-        (f"s/{n}", str(n)) for n in range(count)
-    ]
-    assert len(asked) == (1 if count == 1 or database.dialect == "postgresql" else 2)
-
-
-async def test_of_checkpoints_alone_each_has_the_fate_of_its_run(database: Database) -> None:
-    await run_batch(database, start(), start("cancelled"), start("lost"))
-    await run_batch(database, CancelRun("cancelled", reason=None, by=None))
-    await _write(database, "UPDATE toolkit_run SET losses = 2 WHERE id = 'lost'")
-    of_cancelled, of_lost = (
-        replace(
-            checkpoint(StepState.SUCCEEDED), run_id=id_, step=checkpoint(StepState.SUCCEEDED).step._replace(run_id=id_)
-        )
-        for id_ in ("cancelled", "lost")
-    )
-    stale = checkpoint(StepState.SUCCEEDED, path="s/1")
-    stale = replace(stale, epoch=7, step=stale.step._replace(epoch=7))
-
-    (cancelled,), _ = await run_batch(database, of_cancelled)
-    outcomes, _ = await run_batch(database, checkpoint(StepState.SUCCEEDED), stale, of_lost)
-
-    assert cancelled == Recorded(Fate.KEPT, is_cancel_requested=True)
-    assert [outcome.fate for outcome in outcomes] == [Fate.KEPT, Fate.LOST, Fate.KEPT]
-    kept = await rows(database, "SELECT run_id, path FROM toolkit_step ORDER BY run_id")
-    assert kept == [("cancelled", "s/0"), ("lost", "s/0"), ("run", "s/0")]
-    assert await rows(database, "SELECT losses FROM toolkit_run WHERE id = 'lost'") == [(0,)]
-
-
-async def _write(database: Database, sql: str) -> None:
+async def write(database: Database, sql: str) -> None:
     await database.writer.run(_script(sql))
 
 
@@ -210,7 +155,7 @@ async def test_an_event_for_a_wait_that_its_finished_run_has_left_open_changes_n
 
 async def test_a_checkpoint_ends_the_count_of_losses(database: Database) -> None:
     await run_batch(database, start())
-    await _write(database, "UPDATE toolkit_run SET losses = 2, total_losses = 2")
+    await write(database, "UPDATE toolkit_run SET losses = 2, total_losses = 2")
 
     await run_batch(database, checkpoint(StepState.RUNNING, path="a/0"))
     assert await rows(database, "SELECT losses FROM toolkit_run") == [(2,)]
@@ -225,7 +170,7 @@ async def test_a_warm_run_that_is_due_already_is_claimed_and_not_woken_past_what
     other = Worker("other", room=10, closers={}, new_id=lambda: "")
     await run_batch(database, start())
     await run_batch(database, wait("first"), wait("second"), Suspend("run", 1, None))
-    await database.writer.run(commit([event("one")], worker=other, own_now=_NOW))
+    await database.writer.run(commit([event("one")], worker=other, own_now=NOW))
 
     _, effects = await run_batch(database, event("two"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.workflows.test_batches import _NOW, run_batch, start
+from tests.workflows.test_batches import NOW, run_batch, start
 from toolkit.storage import Database, Deferred
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches import Worker, commit
@@ -17,7 +17,7 @@ async def test_a_cancel_waits_for_a_child_that_began_after_the_family_was_read(d
     worker = Worker("worker", room=10, closers={}, new_id=lambda: "")
 
     def without_the_first_look() -> Any:
-        script = commit([CancelRun("run", reason=None, by=None)], worker=worker, own_now=_NOW)
+        script = commit([CancelRun("run", reason=None, by=None)], worker=worker, own_now=NOW)
         request, is_first = next(script), True
         try:
             while True:

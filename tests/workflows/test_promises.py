@@ -403,7 +403,7 @@ async def test_closing_takes_what_is_about_to_wait_along(
 ) -> None:
     """A copy that asks for its suspension just when all are given up once asked again and again, for ever."""
     closing: list[asyncio.Task[None]] = []
-    commit = Commits._commit
+    commit = Commits._commit_group
 
     async def close_and_commit(self: Commits, operations: Sequence[Operation]) -> Sequence[Any]:
         if not closing and [type(operation) for operation in operations] == [Suspend]:
@@ -411,7 +411,7 @@ async def test_closing_takes_what_is_about_to_wait_along(
             await asyncio.sleep(0)  # in which it gives up all copies
         return await commit(self, operations)
 
-    monkeypatch.setattr(Commits, "_commit", close_and_commit)
+    monkeypatch.setattr(Commits, "_commit_group", close_and_commit)
     engine = await start_engine(wait_twice)
     run = await engine.start(wait_twice)
     await until(lambda: closing)

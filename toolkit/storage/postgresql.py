@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import ConfigurationError
@@ -18,7 +17,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 10.0
-_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 def _asyncpg() -> Any:
@@ -33,21 +31,31 @@ def _asyncpg() -> Any:
     return asyncpg
 
 
-async def connect(url: str, *, application: str = "toolkit", settings: Mapping[str, str] = _NO_SETTINGS) -> Any:
-    """A new asyncpg connection, with ``settings`` of the server's for it.
+async def connect(url: str, *, application: str = "toolkit", plans_once: bool = False) -> Any:
+    """A new asyncpg connection; see :class:`PostgresqlConnection` for ``plans_once``.
 
     Raises:
         StorageUnavailable: no server answers, or it refuses us.
     """
     asyncpg = _asyncpg()
     try:
-        return await asyncpg.connect(
-            url,
-            timeout=_CONNECT_SECONDS,
-            server_settings={"application_name": application, "timezone": "UTC", **settings},
+        connection = await asyncpg.connect(
+            url, timeout=_CONNECT_SECONDS, server_settings={"application_name": application, "timezone": "UTC"}
         )
+        if plans_once:
+            await _plan_once(connection)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise StorageUnavailable(f"PostgreSQL could not be reached: {error}") from error
+    return connection
+
+
+async def _plan_once(connection: Any) -> None:
+    """Not among the settings that a connection begins with: a pooler in between refuses those that it does not know."""
+    try:
+        await connection.execute("SET plan_cache_mode TO force_generic_plan")
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 class PostgresqlConnection:
@@ -59,7 +67,7 @@ class PostgresqlConnection:
         """
         self._url = url
         self._application = application
-        self._settings = {"plan_cache_mode": "force_generic_plan"} if plans_once else _NO_SETTINGS
+        self._plans_once = plans_once
         self._connection: Any = None
         self._lock = asyncio.Lock()
 
@@ -109,7 +117,7 @@ class PostgresqlConnection:
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, application=self._application, settings=self._settings)
+            self._connection = await connect(self._url, application=self._application, plans_once=self._plans_once)
         return self._connection
 
     async def _roll_back(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,29 +25,13 @@ if TYPE_CHECKING:
 _DEPEND_ON_MEMORY = {Suspend, ReleaseRuns, NoteProgress}
 
 
-class Commits:
+class Commits(GroupCommit[Operation]):
     """Group commit; what depends on memory is decided when its batch begins, after every batch before it."""
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__(self._commit_group, clock=engine.runtime.clock, spawn=engine.runtime.spawn)
         self._engine = engine
         self._notes: dict[str, NoteProgress] = {}
-        runtime = engine.runtime
-        self._group: GroupCommit[Operation] = GroupCommit(self._commit, clock=runtime.clock, spawn=runtime.spawn)
-
-    @property
-    def is_served(self) -> bool:
-        """Whether the database answers."""
-        return self._group.unavailable_since is None
-
-    def submit(
-        self,
-        operation: Operation,
-        *,
-        then: Callable[[Any], None] | None = None,
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> asyncio.Future[Any]:
-        """Commit ``operation`` with the next group; see :class:`~toolkit.storage.GroupCommit`."""
-        return self._group.submit(operation, then=then, failed=failed)
 
     def submit_note(self, note: NoteProgress) -> None:
         """Commit how far a run has come; of several words before the next group only the last counts."""
@@ -59,11 +42,7 @@ class Commits:
             self._notes[note.run_id] = note
             self.submit(note)
 
-    async def settle(self) -> None:
-        """Return when nothing is waiting or under way."""
-        await self._group.settle()
-
-    async def _commit(self, operations: Sequence[Operation]) -> Sequence[Any]:
+    async def _commit_group(self, operations: Sequence[Operation]) -> Sequence[Any]:
         if _DEPEND_ON_MEMORY.isdisjoint({type(operation) for operation in operations}):
             return await self._commit_current(operations)
         # A run that has something to do again since it asked to be suspended is not suspended.

@@ -172,7 +172,8 @@ class Engine:
     @property
     def is_healthy(self) -> bool:
         """Whether it is open, has taken up what was left by the dead, and the database answers."""
-        return self._is_open and self._orchestrator.has_recovered and self._commits.is_served
+        is_served = self._commits.unavailable_since is None
+        return self._is_open and self._orchestrator.has_recovered and is_served
 
     @property
     def active_runs(self) -> int:

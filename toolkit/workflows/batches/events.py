@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -53,15 +53,15 @@ class Events(Waits):
             self.outcomes[at] = len(self.left)
         if not touched and not concerned:
             return
+        if not touched and not (yield from self._numbered_events(self._by_key(self.fresh_waits.values()))):
+            return  # nothing is new, and nothing was there for those who ask: who else waits need not be known
         news = yield from self._number(fresh, sorted(touched))
         concerned |= {(key, run_id) for key, of_key in news.items() for _, run_id, _ in of_key if run_id is not None}
         waits = yield from self._open_waits(concerned)
         yield from self._deliver_answers()
         if not waits:
             return
-        by_key: dict[str, list[WaitRecord]] = defaultdict(list)
-        for wait in sorted(waits, key=lambda w: w.id):
-            by_key[str(wait.event_key)].append(wait)
+        by_key = self._by_key(waits)
         # Also for keys of new events: one that was numbered while its run was locked elsewhere comes first.
         old = yield from self._numbered_events(by_key)
         offers: list[tuple[WaitRecord, int, str | None]] = []
@@ -77,6 +77,13 @@ class Events(Waits):
             run = self.runs[wait.run_id]
             if wait.id in won and not run.state.is_final:  # else its end has missed this wait
                 self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
+
+    def _by_key(self, waits: Iterable[WaitRecord]) -> dict[str, list[WaitRecord]]:
+        by_key: dict[str, list[WaitRecord]] = defaultdict(list)
+        for wait in sorted(waits, key=lambda w: w.id):
+            if wait.event_key is not None:
+                by_key[wait.event_key].append(wait)
+        return by_key
 
     def _open_waits(self, concerned: set[tuple[str, str]]) -> Script[list[WaitRecord]]:
         """The waits that may be ended now: of everybody for broadcast keys, else of those who are concerned."""
