@@ -11,6 +11,8 @@ from toolkit.agents.evaluation_service import Evaluation
 from toolkit.agents.evaluations import AGENT_WORKFLOWS, EvaluationComparison, EvaluationReport, Gate
 from toolkit.agents.event_log import AgentEventLog, LoggedEvent
 from toolkit.agents.events import AgentEvent, report_progress
+from toolkit.agents.fingerprints import differences as fingerprint_differences
+from toolkit.agents.fingerprints import fingerprint_of_request
 from toolkit.agents.histories import History
 from toolkit.agents.limits import LimitDecision, Limits, LimitShown
 from toolkit.agents.mcp_servers import gated, mcp_server
@@ -75,6 +77,8 @@ __all__ = [
     "ToolFailed",
     "Usage",
     "check_decisions",
+    "fingerprint_differences",
+    "fingerprint_of_request",
     "gated",
     "get_tool_context",
     "input_of",

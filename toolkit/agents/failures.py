@@ -74,6 +74,12 @@ def translated_request_failure(error: Exception, *, model: str) -> ToolkitError 
             )
         case _ if openai is not None and isinstance(error, openai.OpenAIError):  # before a request: a missing key
             return ConfigurationError(f"model {model!r} cannot be used: {_short(error)}; set {setting}", key=setting)
+        case RuntimeError() if _is_guarded(error):
+            return ConfigurationError(
+                f"the real model {model!r} was asked, and no_live_models() forbids that here; answer from a script or "
+                "from a file (ScriptedModel, RecordedModel)",
+                key=setting,
+            )
         case IndexError():  # what pydantic-ai makes of an answer without choices
             return ModelBehaviorError(f"model {model!r} sent an answer without any choice in it")
         case _:
@@ -98,8 +104,15 @@ def translated_failure(error: Exception, *, agent: str, model: str, limits: Limi
             return DefinitionError(f"agent {agent!r} cannot run as it is defined: {_short(error)}")
         case found.ModelAPIError() | found.FallbackExceptionGroup():
             return translated_request_failure(error, model=model)
+        case RuntimeError() if _is_guarded(error):
+            return translated_request_failure(error, model=model)
         case _:
             return None
+
+
+def _is_guarded(error: Exception) -> bool:
+    """Whether the library refused to ask a real model, as tests tell it to; it says so in its text only."""
+    return "ALLOW_MODEL_REQUESTS" in str(error)
 
 
 def _limit_reached(error: Exception, *, agent: str, limits: Limits) -> BudgetExceeded:

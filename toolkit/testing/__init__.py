@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toolkit.testing.databases import temporary_database, temporary_url
     from toolkit.testing.models import ScriptedModel, call_tool
     from toolkit.testing.processes import Process, crash_everywhere, running_process
+    from toolkit.testing.recordings import RecordedModel, no_live_models
 
 __all__ = [
     "Answer",
@@ -19,12 +20,14 @@ __all__ = [
     "Crash",
     "CrashingDatabase",
     "Process",
+    "RecordedModel",
     "ScriptedModel",
     "VirtualClock",
     "call_tool",
     "crash_after",
     "crash_before",
     "crash_everywhere",
+    "no_live_models",
     "run_workflow",
     "running_app",
     "running_process",
@@ -39,6 +42,7 @@ _MODULES = {
     "databases": ("temporary_database", "temporary_url"),
     "models": ("ScriptedModel", "call_tool"),
     "processes": ("Process", "crash_everywhere", "running_process"),
+    "recordings": ("RecordedModel", "no_live_models"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
