@@ -81,6 +81,7 @@ class Execution:
         self.is_dead = False
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
+        self._is_given_up = False
         self.is_in_doubt = False  # deliveries may be on record that it has not heard of
         self.is_pausing = False  # on record it is paused: nothing new begins
         self.has_progressed = False
@@ -370,13 +371,19 @@ class Execution:
             "use toolkit.workflows.timeout or the limit of the step or wait itself, which are on record"
         )
 
+    def give_up(self) -> None:
+        """Let this copy end. Whoever wants to know that it has awaits :meth:`evict`, which may be cut off."""
+        self.is_dead = True
+        if not self._is_given_up and self.task is not None and self.task is not asyncio.current_task():
+            self._is_given_up = True
+            self.task.cancel()
+
     async def evict(self) -> None:
         """Give up this copy and wait until its coroutine has ended; the run is rebuilt from its journal when due."""
-        self.is_dead = True
+        self.give_up()
         task = self.task
         if task is None or task is asyncio.current_task():
             return
-        task.cancel()
         with suppress(asyncio.CancelledError):
             await self.engine.runtime.clock.sleep(0.0)  # most end at once; a wait with a limit costs four times as much
         for patience in (0.5, 1.5, 5.5):

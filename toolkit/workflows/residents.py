@@ -310,7 +310,7 @@ class Residents:
     def _evict_warm(self, run_id: str) -> None:
         execution = self._take_warm(run_id)
         if execution is not None:
-            execution.is_dead = True
+            execution.give_up()
             self._engine.spawn(execution.evict())
 
     def _take_warm(self, run_id: str) -> Execution | None:
