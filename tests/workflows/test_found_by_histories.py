@@ -217,6 +217,23 @@ async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknow
     assert await asyncio.wait_for(run.result(), 15) == ("a word", "in")
 
 
+# Closing -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_that_is_given_up_just_before_its_process_closes_ends(start_engine: StartEngine) -> None:
+    engine = await start_engine(waits_for_ever)
+    run = await engine.start(waits_for_ever)
+    await until(lambda: run.id in engine.residents.warm)
+    copy = engine.residents.warm[run.id]
+
+    engine.residents._evict_warm(run.id)
+    await engine.close()
+    await asyncio.sleep(0)
+
+    assert copy.task is not None
+    assert copy.task.done()
+
+
 # Heartbeats ----------------------------------------------------------------------------------------------------------
 
 
