@@ -15,6 +15,7 @@ from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
 from toolkit.agents import Agent, ModelRegistry, durability, tool
 
+# pydantic-evals pins an earlier one; where a later one is installed, the tests run.
 pytestmark = pytest.mark.skipif(
     durability.replay_scope is None, reason="pydantic-ai before 2.68 has no scope for work that is replayed"
 )

@@ -72,5 +72,6 @@ def invoices() -> Path:
     """Real invoices, where this machine has them."""
     folder = Path(os.environ.get("INVOICES_DIR", "../shared/invoices"))
     if not folder.is_dir():
+        # They are other people's documents, so they are not part of the project.
         pytest.skip(f"{folder} is not there; INVOICES_DIR names another folder")
     return folder

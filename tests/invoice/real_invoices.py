@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 FOLDER = Path(os.environ.get("INVOICES_DIR") or REPOSITORY.parent / "shared" / "invoices")
 FILES = sorted(path for path in FOLDER.glob("*/*") if path.suffix in {".pdf", ".xml"}) if FOLDER.is_dir() else []
 
+# Other people's documents, so no part of the project: its own samples are tested everywhere.
 needs_real_invoices = pytest.mark.skipif(
     not FILES, reason=f"no real e-invoices in {FOLDER} (set INVOICES_DIR to a folder that has them)"
 )

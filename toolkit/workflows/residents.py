@@ -273,7 +273,7 @@ class Residents:
     def abandon(self, execution: Execution) -> None:
         """The run is not ours any more: let its copy end without a trace."""
         if not execution.is_dead:
-            execution.is_dead = True
+            execution.give_up()
             self.dismiss(execution)
             self._engine.spawn(execution.evict())
 
