@@ -6,11 +6,29 @@ Source: RFC 9562, section 5.7; the twelve bits after the version hold the fracti
 
 from __future__ import annotations
 
+import os
+import random
 import secrets
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POOL: list[int] = []
+os.register_at_fork(after_in_child=_POOL.clear)  # else parent and child would draw the same
+
+
+class PooledRandom(random.SystemRandom):
+    """The machine's randomness, fetched for 512 draws at once: asking for it takes longer than making an id of it."""
+
+    def getrandbits(self, k: int, /) -> int:
+        if not 0 < k <= 64:
+            return super().getrandbits(k)
+        while True:
+            try:
+                return _POOL.pop() >> (64 - k)  # one step for all threads: no two draw the same
+            except IndexError:
+                _POOL.extend(struct.unpack("512Q", os.urandom(4096)))
 
 
 def uuid7(now: datetime, random_bits: int) -> str:

@@ -130,13 +130,12 @@ async def waiting(engine: Engine) -> Figures:
     """Rounds of runs: what the last adds to memory is what a run costs when the caches, ours and SQLite's, are full."""
     for at in range(5):
         await start_waiting(engine, f"warm-{at}", sizes.WAITING_RUNS)
-    before = resident_bytes()
+    before, first = resident_bytes(), engine.new_id()
     started_in = await start_waiting(engine, "measured", sizes.WAITING_RUNS)
     grown = resident_bytes() - before
-    target = await count(engine, "succeeded") + sizes.WAITING_RUNS
     began = perf_counter()
     await asyncio.gather(*(engine.emit_event(f"measured-{at}", "yes") for at in range(sizes.WAITING_RUNS)))
-    await until(engine, "succeeded", target)
+    await until(engine, sizes.WAITING_RUNS, "succeeded", first)
     completed_in = perf_counter() - began
     return {
         "starts_per_second": sizes.WAITING_RUNS / started_in,
@@ -147,23 +146,19 @@ async def waiting(engine: Engine) -> Figures:
 
 async def start_waiting(engine: Engine, key: str, runs: int) -> float:
     """Seconds until that many runs more are started and wait."""
-    target = await count(engine, "suspended") + runs
+    first = engine.new_id()
     began = perf_counter()
     await asyncio.gather(*(engine.start(waits, f"{key}-{at}") for at in range(runs)))
-    await until(engine, "suspended", target)
+    await until(engine, runs, "suspended", first)
     return perf_counter() - began
 
 
-_COUNT = both("benchmark count", "SELECT count(*) FROM toolkit_run WHERE state = $1")
+_COUNT = both("benchmark count", "SELECT count(*) FROM toolkit_run WHERE state = $1 AND id > $2")
 
 
-async def count(engine: Engine, state: str) -> int:
-    rows = await engine.read(Query(_COUNT, [state]))
-    return int(rows[0][0])
-
-
-async def until(engine: Engine, state: str, target: int) -> None:
-    while await count(engine, state) < target:  # noqa: ASYNC110 - the database is what tells
+async def until(engine: Engine, runs: int, state: str, first: str) -> None:
+    """Return when that many of the runs since ``first``, an id, are in ``state``: the database is what tells."""
+    while (await engine.read(Query(_COUNT, [state, first])))[0][0] < runs:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
 

@@ -16,7 +16,7 @@ from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
-from toolkit.workflows.operations import Fate, Recorded, RecordStep, Suspend
+from toolkit.workflows.operations import Fate, OpenWait, Recorded, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.states import RunState
@@ -40,10 +40,15 @@ _REFRESH = Commits._refresh
 
 
 def _timers_in_memory_only(self: Commits, operation: Any) -> Any:
-    return replace(operation, due_at=None) if isinstance(operation, Suspend) else _REFRESH(self, operation)
+    if isinstance(operation, Suspend):
+        return replace(operation, due_at=None)
+    refreshed = _REFRESH(self, operation)
+    if isinstance(refreshed, OpenWait) and refreshed.suspension is not None:
+        refreshed.suspension.due_at = None
+    return refreshed
 
 
-def _no_cursor(self: Any) -> Generator[Any, Any, dict[Any, int]]:
+def _no_cursor(self: Any, asking: Any) -> Generator[Any, Any, dict[Any, int]]:
     yield from ()
     return {}
 

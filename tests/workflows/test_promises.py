@@ -17,6 +17,7 @@ from toolkit.errors import Conflict, RunFailed, WaitTimeout
 from toolkit.workflows import (
     Engine,
     RunState,
+    Workflow,
     emit_event,
     gather,
     get_session,
@@ -27,7 +28,7 @@ from toolkit.workflows import (
     workflow,
 )
 from toolkit.workflows.commits import Commits
-from toolkit.workflows.operations import Operation, Suspend
+from toolkit.workflows.operations import OpenWait, Operation, Suspend
 
 
 @workflow()
@@ -398,26 +399,28 @@ async def test_a_run_acts_as_itself_whoever_asked_for_it(start_engine: StartEngi
     assert await asyncio.wait_for(run.result(), 10) == f"run:{run.id}"
 
 
+@pytest.mark.parametrize("waits", [wait_twice, both_waits])
 async def test_closing_takes_what_is_about_to_wait_along(
-    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, waits: Workflow[[], list[str]]
 ) -> None:
     """A copy that asks for its suspension just when all are given up once asked again and again, for ever."""
     closing: list[asyncio.Task[None]] = []
     commit = Commits._commit_group
 
     async def close_and_commit(self: Commits, operations: Sequence[Operation]) -> Sequence[Any]:
-        if not closing and [type(operation) for operation in operations] == [Suspend]:
+        about = OpenWait if waits is wait_twice else Suspend  # one wait takes its run along, of two none does
+        if not closing and [type(operation) for operation in operations] == [about]:
             closing.append(asyncio.create_task(engine.close()))
             await asyncio.sleep(0)  # in which it gives up all copies
         return await commit(self, operations)
 
     monkeypatch.setattr(Commits, "_commit_group", close_and_commit)
-    engine = await start_engine(wait_twice)
-    run = await engine.start(wait_twice)
+    engine = await start_engine(waits)
+    run = await engine.start(waits)
     await until(lambda: closing)
     await asyncio.wait_for(closing[0], 10)
 
-    other = await start_engine(wait_twice)
+    other = await start_engine(waits)
     await other.emit_event("news", "one")
     await other.emit_event("news", "two")
     assert await asyncio.wait_for(other.wait_for_completion(run.id), 10) == '["one","two"]'

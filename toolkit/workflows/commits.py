@@ -12,6 +12,7 @@ from toolkit.workflows.operations import (
     DeliverEvents,
     Fate,
     NoteProgress,
+    OpenWait,
     Operation,
     ReleaseRuns,
     Suspend,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
 # What memory may have overtaken between the moment it was asked for and that of its batch.
-_DEPEND_ON_MEMORY = {Suspend, ReleaseRuns, NoteProgress}
+_DEPEND_ON_MEMORY = {OpenWait, Suspend, ReleaseRuns, NoteProgress}
 
 
 class Commits(GroupCommit[Operation]):
@@ -58,6 +59,11 @@ class Commits(GroupCommit[Operation]):
     def _refresh(self, operation: Operation) -> Operation:
         """``operation`` as memory has it now: every batch before this one has been applied."""
         residents = self._engine.residents
+        if isinstance(operation, OpenWait):
+            execution = residents.running.get(operation.run_id)
+            is_last = execution is not None and execution.epoch == operation.epoch and execution.goes_to_wait
+            operation.suspension = execution.suspension(operation.wait) if is_last and execution else None
+            return operation
         if isinstance(operation, Suspend):
             execution = residents.running[operation.run_id]
             return replace(

@@ -81,6 +81,7 @@ class Execution:
         self.is_dead = False
         self.is_cancel_requested = run.is_cancel_requested
         self.is_suspending = False
+        self.is_warm = False  # on record it is suspended, even if its code has not come to its wait yet
         self._is_given_up = False
         self.is_in_doubt = False  # deliveries may be on record that it has not heard of
         self.is_pausing = False  # on record it is paused: nothing new begins
@@ -114,7 +115,12 @@ class Execution:
     @property
     def next_deadline(self) -> datetime | None:
         """The nearest limit of a wait that is open."""
-        return min((w.deadline_at for w in self.waits.values() if w.deadline_at is not None), default=None)
+        nearest = None
+        for wait in self.waits.values():  # asked of every run at every look: ``min`` takes three times as long
+            limit = wait.deadline_at
+            if limit is not None and (nearest is None or limit < nearest):
+                nearest = limit
+        return nearest
 
     @property
     def wakes_at(self) -> datetime | None:
@@ -219,6 +225,8 @@ class Execution:
             self.note(opened.record)
         elif opened.wait is not None:
             self.waits[opened.wait.path] = opened.wait
+        if opened.is_suspended and not self.is_dead:
+            self.engine.residents.keep_warm(self)
 
     def _note_cursor(self, step: StepRecord) -> None:
         if step.event_seq is not None and step.kind == StepKind.WAIT:  # its name is the event's key
@@ -275,8 +283,18 @@ class Execution:
     def leave(self) -> None:
         """One branch less does something other than wait."""
         self.active -= 1
-        if self.active == 0 and not self.is_dead:
+        if self.active == 0 and not self.is_dead and not self.is_warm:
             self.suspend()
+
+    @property
+    def goes_to_wait(self) -> bool:
+        """Whether the wait that a branch is about to open is all that keeps this run from being suspended."""
+        return self.active == 1 and not (self.is_in_doubt or self._held or self.is_cancel_requested)
+
+    def suspension(self, opening: WaitRecord) -> Suspend:
+        """How this run is suspended when ``opening`` is open."""
+        limits = [limit for limit in (self.next_deadline, opening.deadline_at) if limit is not None]
+        return Suspend(self.run.id, self.epoch, min(limits, default=None), self.cancel_mode)
 
     def suspend(self) -> None:
         """Every branch waits: put that on record, unless something comes up before it is."""

@@ -142,7 +142,8 @@ class OpenWait:
     """Look for what is awaited; if it is not there, register. Outcome: :class:`WaitOpened`.
 
     ``watched`` is a run whose end is awaited. ``since`` leaves out events from before that moment, ``is_from_now``
-    all that exist.
+    all that exist. ``suspension`` is decided when the batch begins: the run goes to wait in the same commit, unless it
+    has something to go on with.
     """
 
     run_id: str
@@ -154,6 +155,7 @@ class OpenWait:
     since: datetime | None = None
     is_from_now: bool = False
     is_shielded: bool = False
+    suspension: Suspend | None = None
 
 
 @dataclass(slots=True)
@@ -331,6 +333,7 @@ class WaitOpened:
     fate: Fate
     record: StepRecord | None = None
     wait: WaitRecord | None = None
+    is_suspended: bool = False
 
 
 @dataclass(slots=True)
@@ -379,6 +382,7 @@ class ClaimedRun:
     is_cancel_requested: bool = False
     is_fork: bool = False  # the results that were copied into it hold, whatever its arguments are
     key_run_id: str | None = None  # of a retry: the run whose idempotency keys its steps go on with
+    is_untouched: bool = False  # nobody has had it before, and nothing was copied into it
 
 
 class EndedRun(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from toolkit.storage import Query, Row
+from toolkit.storage import Query
 from toolkit.workflows import statements as sql
 from toolkit.workflows.executions import Execution
 from toolkit.workflows.operations import ClaimedRun, Effects, StepRecord, WaitRecord
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # At the end of the process, at least: what does not unwind by then ends with it.
 _SHORTEST_EVICTION = 0.5
+# Copies that are given up end in the next turn of the event loop; after this time somebody sees to those that do not.
+_USUAL_EVICTION = 0.05
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Residents:
         self._warm_bytes = 0
         self._loading: dict[str, _Arrival] = {}
         self.unwanted: list[tuple[str, int]] = []  # became ours while the engine was closing: (run, epoch)
+        self._ending: list[Execution] = []  # given up, and perhaps not ended yet
 
     @property
     def active_count(self) -> int:
@@ -96,10 +99,13 @@ class Residents:
         """Bring memory in step with what a batch has done."""
         if not self._engine.is_open:
             self._refuse(effects)
+        evicted: dict[str, int] = {}
         for run_id, prior_epoch, epoch in effects.woken:
             if not self._go_on(run_id, prior_epoch=prior_epoch, epoch=epoch):
                 self._expect(run_id, epoch)
-                self._engine.spawn(self._load_woken(run_id, epoch))
+                evicted[run_id] = epoch
+        if evicted:
+            self._engine.spawn(self._load_woken(evicted))
         for run in effects.started:
             self._begin(Execution(self._engine, run, self._engine.workflow_of(run)))
         warm, cold = [], []
@@ -109,6 +115,8 @@ class Residents:
                 warm.append(self.running[run.id])
                 if run.is_cancel_requested:
                     self.running[run.id].request_cancel()
+            elif run.is_untouched:  # nothing is on record that would have to be read
+                self._begin(Execution(self._engine, run, self._engine.workflow_of(run)))
             else:
                 self._expect(run.id, run.epoch, workflow=run.workflow)
                 cold.append(run)
@@ -178,14 +186,13 @@ class Residents:
 
     # Reading in ----------------------------------------------------------------------------------------------------
 
-    async def _load_woken(self, run_id: str, epoch: int) -> None:
-        """A run was woken for a warm copy that has been evicted meanwhile."""
-        rows = await self._engine.read(Query(sql.CLAIMED_RUNS, [[run_id]]))
-        runs = [run for run in map(to_claimed, rows) if run.prior_epoch == epoch]
-        if runs:
-            await self._load([replace(run, epoch=epoch, prior_epoch=epoch - 1) for run in runs])
-        else:
-            self._welcome(run_id, epoch)
+    async def _load_woken(self, evicted: Mapping[str, int]) -> None:
+        """Runs were woken, each in its epoch, for warm copies that have been evicted meanwhile."""
+        rows = await self._engine.read(Query(sql.CLAIMED_RUNS, [list(evicted)]))
+        runs = [run for run in map(to_claimed, rows) if run.prior_epoch == evicted[run.id]]
+        for run_id in set(evicted).difference(run.id for run in runs):
+            self._welcome(run_id, evicted[run_id])
+        await self._load([replace(run, epoch=run.prior_epoch, prior_epoch=run.prior_epoch - 1) for run in runs])
 
     async def _load(self, runs: Sequence[ClaimedRun]) -> None:
         """Rebuild claimed runs from their journals."""
@@ -240,15 +247,11 @@ class Residents:
 
     async def _read_deliveries(self, executions: Sequence[Execution]) -> None:
         wanted = [(execution.run.id, path) for execution in executions for path in execution.waits]
-        rows: list[Row] = []
-        if wanted and self._engine.database.dialect == "sqlite":
-            for run_id, path in wanted:
-                rows += await self._engine.read(Query(sql.STEPS_AT, [run_id, path]))
-        elif wanted:
-            columns = [list(column) for column in zip(*wanted, strict=True)]
-            rows += await self._engine.read(Query(sql.STEPS_AT, columns))
-        for row in rows:
-            self._deliver(to_step(row))
+        if wanted:
+            is_sqlite = self._engine.database.dialect == "sqlite"
+            places = [wanted] if is_sqlite else [list(column) for column in zip(*wanted, strict=True)]
+            for row in await self._engine.read(Query(sql.STEPS_AT, places)):
+                self._deliver(to_step(row))
         for execution in executions:
             execution.leave()
 
@@ -265,6 +268,7 @@ class Residents:
         if self.running.get(run_id) is not execution:
             return
         self._leave(run_id)
+        execution.is_warm = True
         self.warm[run_id] = execution
         self._warm_bytes += execution.cost_bytes
         while self._warm_bytes > self._engine.options.warm_bytes and self.warm:
@@ -275,7 +279,7 @@ class Residents:
         if not execution.is_dead:
             execution.give_up()
             self.dismiss(execution)
-            self._engine.spawn(execution.evict())
+            self._see_to_end(execution)
 
     def dismiss(self, execution: Execution) -> None:
         """The run's code has ended here, or counts no more."""
@@ -287,12 +291,13 @@ class Residents:
 
     async def evict_all(self) -> None:
         """Give up every copy and wait until their coroutines have ended, but not for those that will not."""
-        everybody = [*self.running.values(), *self.warm.values()]
+        everybody = [*self.running.values(), *self.warm.values(), *self._ending]
         for execution in everybody:  # at once: nobody who hears of a commit meanwhile may ask for another
             execution.is_dead = True
         self.running.clear()
         self.warm.clear()
         self._loading.clear()
+        self._ending.clear()
         self._warm_bytes = 0
         evictions = [self._engine.runtime.spawn(execution.evict()) for execution in everybody]
         if evictions:
@@ -311,10 +316,24 @@ class Residents:
         execution = self._take_warm(run_id)
         if execution is not None:
             execution.give_up()
-            self._engine.spawn(execution.evict())
+            self._see_to_end(execution)
+
+    def _see_to_end(self, execution: Execution) -> None:
+        """One task for all that are given up in a while: thousands may be, and nearly all of them end at once."""
+        self._ending.append(execution)
+        if len(self._ending) == 1:
+            self._engine.spawn(self._see_to_ends())
+
+    async def _see_to_ends(self) -> None:
+        await self._engine.runtime.clock.sleep(_USUAL_EVICTION)
+        given_up, self._ending = self._ending, []
+        for execution in given_up:
+            if execution.task is not None and not execution.task.done():
+                self._engine.spawn(execution.evict())
 
     def _take_warm(self, run_id: str) -> Execution | None:
         execution = self.warm.pop(run_id, None)
         if execution is not None:
+            execution.is_warm = False
             self._warm_bytes -= execution.cost_bytes
         return execution

@@ -96,6 +96,7 @@ def to_claimed(row: Sequence[Any]) -> ClaimedRun:
         is_cancel_requested=row[11] is not None,
         is_fork=row[12] is not None and row[13] is None,
         key_run_id=row[13],
+        is_untouched=row[3] == 0 and row[12] is None and row[14] is None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.clock import Clock, SystemClock
-from toolkit.ids import id_source
+from toolkit.ids import PooledRandom, id_source
 from toolkit.workflows.threads import StepThreads
 
 
@@ -29,7 +29,7 @@ class Runtime:
     """
 
     clock: Clock = field(default_factory=SystemClock)
-    random: random.Random = field(default_factory=random.SystemRandom)
+    random: random.Random = field(default_factory=PooledRandom)
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]] = _spawn
     in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = _THREADS.call
     has_threads: bool = True

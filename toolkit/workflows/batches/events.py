@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any
 
 from toolkit.storage import Query, Rows, Script
@@ -53,7 +52,7 @@ class Events(Waits):
             self.outcomes[at] = len(self.left)
         if not touched and not concerned:
             return
-        if not touched and not (yield from self._numbered_events(self._by_key(self.fresh_waits.values()))):
+        if not touched and not self.asked_for:
             return  # nothing is new, and nothing was there for those who ask: who else waits need not be known
         news = yield from self._number(fresh, sorted(touched))
         concerned |= {(key, run_id) for key, of_key in news.items() for _, run_id, _ in of_key if run_id is not None}
@@ -62,8 +61,8 @@ class Events(Waits):
         if not waits:
             return
         by_key = self._by_key(waits)
-        # Also for keys of new events: one that was numbered while its run was locked elsewhere comes first.
-        old = yield from self._numbered_events(by_key)
+        behind = self._by_key(wait for wait in waits if self._may_be_behind(wait))
+        old = (yield from self._numbered_events(behind)) if behind else {}
         offers: list[tuple[WaitRecord, int, str | None]] = []
         for key, of_key in by_key.items():
             offers += self._match(of_key, [*old.get(key, []), *news.get(key, [])])
@@ -78,13 +77,6 @@ class Events(Waits):
             if wait.id in won and not run.state.is_final:  # else its end has missed this wait
                 self._deliver(run, wait, StepState.SUCCEEDED, result=payload or "null", event_seq=seq)
 
-    def _by_key(self, waits: Iterable[WaitRecord]) -> dict[str, list[WaitRecord]]:
-        by_key: dict[str, list[WaitRecord]] = defaultdict(list)
-        for wait in sorted(waits, key=lambda w: w.id):
-            if wait.event_key is not None:
-                by_key[wait.event_key].append(wait)
-        return by_key
-
     def _open_waits(self, concerned: set[tuple[str, str]]) -> Script[list[WaitRecord]]:
         """The waits that may be ended now: of everybody for broadcast keys, else of those who are concerned."""
         rows: list[Any] = []
@@ -95,20 +87,14 @@ class Events(Waits):
             rows += yield Rows(sql.OPEN_WAITS_OF_PAIRS, pairs)
         return [*map(to_wait, rows), *(wait for wait in self.fresh_waits.values() if wait.event_key is not None)]
 
-    def _numbered_events(
-        self, by_key: Mapping[str, Sequence[WaitRecord]]
-    ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
-        """What is on record for the waits of each key and above the lowest of their cursors, in order."""
-        after: dict[tuple[str, str | None], int] = {}
-        for key, of_key in by_key.items():
-            for wait in of_key:
-                for place in ((key, None), (key, wait.run_id)):
-                    after[place] = min(wait.after_seq, after.get(place, wait.after_seq))
-        rows = yield Rows(sql.NUMBERED_EVENTS, [(*place, seq) for place, seq in after.items()])
-        found: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
-        for key, seq, run_id, payload in sorted(rows, key=itemgetter(1)):
-            found[key].append((seq, run_id, payload))
-        return found
+    def _may_be_behind(self, wait: WaitRecord) -> bool:
+        """Whether its key has had an event above its cursor: one that was numbered while its run was locked elsewhere
+        comes first.
+        """
+        key = str(wait.event_key)
+        if wait.id in self.fresh_waits and key not in self.last_numbers:
+            return key in self.asked_for
+        return key not in self.last_numbers or self.last_numbers[key] > wait.after_seq
 
     def _find_repeated(self, fresh: list[NewEvent]) -> Script[dict[str, bool]]:
         """The ids of events whose idempotency key has been used for their event key; and whether the payload is equal.
@@ -137,15 +123,17 @@ class Events(Waits):
         if not fresh and not self.left:
             return {}
         fresh = yield from self._redirect(fresh)
-        last: dict[str, int] = dict((yield Query(sql.LAST_NUMBERS, [keys])))
+        found: dict[str, int | None] = dict((yield Query(sql.LAST_NUMBERS, [keys])))
+        self.last_numbers = {key: found.get(key) or 0 for key in keys}
+        last = dict(self.last_numbers)
         news: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for id_, key, run_id, wait_id, payload in self.left:
-            last[key] = (last.get(key) or 0) + 1
+            last[key] += 1
             self.numbered.append((id_, last[key]))
             if wait_id is None:
                 news[key].append((last[key], run_id, payload))
         for event in fresh:
-            last[event.key] = (last.get(event.key) or 0) + 1
+            last[event.key] += 1
             self.new_events.append((event, last[event.key]))
             news[event.key].append((last[event.key], event.run_id, event.payload))
         return news

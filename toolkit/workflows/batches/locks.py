@@ -44,16 +44,21 @@ class Locks(BatchState):
 
     def lock(self, own_now: datetime | None) -> Script[None]:
         keys = yield from self._keys()
-        if keys:
+        if self.left or self._is_broadcasting():  # who is concerned is settled only when the keys are locked
             self.held = {key for (key,) in (yield Query(sql.LOCK_KEYS, [sorted(keys)]))}
             self._defer_unheld()
             if self.left:
                 still = {id_ for (id_,) in (yield Query(sql.STILL_UNNUMBERED, [[event[0] for event in self.left]]))}
                 self.left = [event for event in self.left if event[0] in still and f"event:{event[1]}" in self.held]
-        ids = yield from self._run_ids()
-        if self.broadcast:
+            ids = yield from self._run_ids()
             rows = yield Query(sql.LOCK_RUNS_AND_WAITERS, [ids, own_now, sorted(self.broadcast)])
+        elif keys:
+            ids = yield from self._run_ids()
+            rows = yield Query(sql.LOCK_KEYS_AND_RUNS, [ids, own_now, sorted(keys)])
+            self.held = keys if rows[0][-1] is None else set(rows[0][-1])
+            self._defer_unheld()
         else:
+            ids = yield from self._run_ids()
             rows = yield Query(sql.LOCK_RUNS, [ids, own_now])
         self.effects.now = read_moment(rows[0][0])
         missing = self._hold_all(rows).union(ids).difference(self.runs)
@@ -123,6 +128,11 @@ class Locks(BatchState):
                     self.guardians.setdefault(root, []).append(parent)
                     ids.add(parent)
         return sorted(ids)
+
+    def _is_broadcasting(self) -> bool:
+        emits = (*self._each(RecordStep), *self._each(EmitEvent))
+        is_for_all = any(o.event is not None and o.event.run_id is None for _, o in emits)
+        return is_for_all or any(deliver.keys for _, deliver in self._each(DeliverEvents))
 
     def _broadcast_keys(self) -> set[str]:
         """The keys whose news concern whoever waits for them; other news concern runs that are known by name."""

@@ -90,6 +90,8 @@ class BatchState:
         self.new_steps: list[StepRecord] = []
         self.new_events: list[tuple[NewEvent, int]] = []
         self.numbered: list[tuple[str, int]] = []
+        self.asked_for: dict[str, list[tuple[int, str | None, str | None]]] = {}  # on record for who is about to wait
+        self.last_numbers: dict[str, int] = {}  # of keys, before what is new
         self.cursors: dict[str, int] = {}
         self.attached: list[AttachedRows] = []
         self.closed: list[tuple[WaitRecord, WaitState]] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 from toolkit.errors import NotFound, WaitTimeout
 from toolkit.storage import Query, Rows, Script
@@ -21,8 +23,15 @@ class Waits(Starts):
     """One compare-and-set ends a wait; its run goes on at once where it is warm."""
 
     def open_waits(self) -> Script[None]:
-        delivered = yield from self._delivered_numbers()
-        for at, operation in self._each(OpenWait):
+        opening = list(self._each(OpenWait))
+        asking = []
+        for _, operation in opening:
+            left_out = yield from self._number_before(operation)
+            asking.append(replace(operation.wait, after_seq=left_out) if left_out else operation.wait)
+        by_key = self._by_key(asking)
+        self.asked_for = (yield from self._numbered_events(by_key)) if by_key else {}
+        delivered = yield from self._delivered_numbers(asking)
+        for (at, operation), asked in zip(opening, asking, strict=True):
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
                 self.outcomes[at] = WaitOpened(Fate.LOST)
@@ -30,11 +39,9 @@ class Waits(Starts):
             if run.is_cancel_requested and not operation.is_shielded:
                 self.outcomes[at] = WaitOpened(Fate.CANCELLED)
                 continue
-            wait, after_seq = operation.wait, operation.wait.after_seq
-            if wait.kind == StepKind.WAIT:
-                cursor = delivered.get((wait.run_id, str(wait.event_key)), 0)
-                after_seq = max(after_seq, cursor, (yield from self._number_before(operation)))
-            wait = replace(wait, created_at=max(self.now, wait.created_at or self.now), after_seq=after_seq)
+            cursor = delivered.get((asked.run_id, str(asked.event_key)), 0) if asked.kind == StepKind.WAIT else 0
+            after_seq, created_at = max(asked.after_seq, cursor), max(self.now, asked.created_at or self.now)
+            wait = replace(asked, created_at=created_at, after_seq=after_seq)
             self.fresh_waits[wait.id] = wait
             self.opened[wait.id] = at
             self.attached.extend(operation.attached)
@@ -45,14 +52,14 @@ class Waits(Starts):
                 yield from self._watch(run, wait, operation.watched)
 
     def _number_before(self, operation: OpenWait) -> Script[int]:
-        """The number up to which a wait leaves out events that exist already."""
-        key = operation.wait.event_key
+        """The number up to which a wait leaves out events that exist already, if that is beyond its own cursor."""
+        key, number = operation.wait.event_key, 0
         if operation.is_from_now:
             rows = yield Query(sql.LAST_NUMBERS, [[key]])
-            return int(rows[0][1]) if rows else 0
-        if operation.since is not None:
-            return int((yield Query(sql.NUMBER_BEFORE, [key, operation.since]))[0][0])
-        return 0
+            number = int(rows[0][1]) if rows else 0
+        elif operation.since is not None:
+            number = int((yield Query(sql.NUMBER_BEFORE, [key, operation.since]))[0][0])
+        return number if number > operation.wait.after_seq else 0
 
     def _watch(self, run: LockedRun, wait: WaitRecord, watched: str) -> Script[None]:
         """See that the wait hears of the end of another run, or has its end now."""
@@ -71,14 +78,39 @@ class Waits(Starts):
         elif not target.is_watched:
             target.is_watched = target.is_changed = True
 
-    def _delivered_numbers(self) -> Script[dict[tuple[str, str], int]]:
-        """The cursors of runs that are about to wait, from the journal: their own may be a delivery behind."""
-        waits = [o.wait for _, o in self._each(OpenWait) if o.wait.kind == StepKind.WAIT]
+    def _delivered_numbers(self, asking: Sequence[WaitRecord]) -> Script[dict[tuple[str, str], int]]:
+        """The cursors of runs that are about to wait, from the journal: their own may be a delivery behind.
+
+        Where nothing is above their own they need not be known.
+        """
+        waits = [wait for wait in asking if wait.kind == StepKind.WAIT and wait.event_key in self.asked_for]
         if not waits:
             return {}
         run_ids, keys = sorted({wait.run_id for wait in waits}), sorted({str(wait.event_key) for wait in waits})
         rows = yield Query(sql.DELIVERED_NUMBERS, [run_ids, keys])
         return {(run_id, key): seq for run_id, key, seq in rows}
+
+    def _by_key(self, waits: Iterable[WaitRecord]) -> dict[str, list[WaitRecord]]:
+        by_key: dict[str, list[WaitRecord]] = defaultdict(list)
+        for wait in sorted(waits, key=lambda w: w.id):
+            if wait.event_key is not None:
+                by_key[wait.event_key].append(wait)
+        return by_key
+
+    def _numbered_events(
+        self, by_key: Mapping[str, Sequence[WaitRecord]]
+    ) -> Script[dict[str, list[tuple[int, str | None, str | None]]]]:
+        """What is on record for the waits of each key and above the lowest of their cursors, in order."""
+        after: dict[tuple[str, str | None], int] = {}
+        for key, of_key in by_key.items():
+            for wait in of_key:
+                for place in ((key, None), (key, wait.run_id)):
+                    after[place] = min(wait.after_seq, after.get(place, wait.after_seq))
+        rows = yield Rows(sql.NUMBERED_EVENTS, [(*place, seq) for place, seq in after.items()])
+        found: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
+        for key, seq, run_id, payload in sorted(rows, key=itemgetter(1)):
+            found[key].append((seq, run_id, payload))
+        return found
 
     def _expire(self, run_ids: list[str]) -> Script[None]:
         if not run_ids:
@@ -179,6 +211,8 @@ class Waits(Starts):
         run.is_changed = True
 
     def suspend(self) -> None:
+        for _, opening in self.by_type.get(OpenWait, ()):
+            self._suspend_at_its_wait(opening)
         for at, operation in self._each(Suspend):
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
@@ -191,10 +225,22 @@ class Waits(Starts):
                 run.due_at, run.is_changed = None, True
                 self.outcomes[at] = Suspended(Fate.KEPT, must_read=True)
             else:
-                run.state, run.worker_id, run.warm_worker = RunState.SUSPENDED, None, self.worker.id
-                run.due_at, run.is_changed = operation.due_at, True
-                run.cancel_mode = operation.cancel_mode
+                self._suspend(run, operation)
                 self.outcomes[at] = Suspended(Fate.KEPT, is_suspended=True)
+
+    def _suspend_at_its_wait(self, opening: OpenWait) -> None:
+        """A run goes to wait in the commit that opens its wait; where there is more to it, it asks once more."""
+        if opening.suspension is None or opening.wait.id not in self.fresh_waits or opening.wait.id in self.ended:
+            return
+        run = self._fenced(opening.run_id, opening.epoch)
+        if run is None or run.is_cancel_requested or run.is_delivered or run.due_at is not None:
+            return
+        self._suspend(run, opening.suspension)
+        self.outcomes[self.opened[opening.wait.id]].is_suspended = True
+
+    def _suspend(self, run: LockedRun, how: Suspend) -> None:
+        run.state, run.worker_id, run.warm_worker = RunState.SUSPENDED, None, self.worker.id
+        run.due_at, run.cancel_mode, run.is_changed = how.due_at, how.cancel_mode, True
 
 
 def ending_of(state: str, *, result: str | None, error: str | None, continued_as: str | None) -> str:

@@ -8,7 +8,6 @@ from toolkit.workflows.statements.events import (
     FIND_KEYED_EVENTS,
     INSERT_EVENTS,
     LAST_NUMBERS,
-    LOCK_KEYS,
     MISSED_KEYS,
     NOTIFY,
     NUMBER_BEFORE,
@@ -18,6 +17,7 @@ from toolkit.workflows.statements.events import (
     STILL_UNNUMBERED,
     UNNUMBERED_EVENTS,
 )
+from toolkit.workflows.statements.locks import LOCK_KEYS, LOCK_KEYS_AND_RUNS, LOCK_RUNS, LOCK_RUNS_AND_WAITERS
 from toolkit.workflows.statements.runs import (
     CANCELLED_RUNS,
     CONTINUATIONS,
@@ -27,8 +27,6 @@ from toolkit.workflows.statements.runs import (
     INHERIT_PAUSE,
     INSERT_RUNS,
     LIVE_RUNS,
-    LOCK_RUNS,
-    LOCK_RUNS_AND_WAITERS,
     OVERDUE_RUNS,
     RUN_STATES,
     SHOW_PROGRESS,
@@ -90,6 +88,7 @@ __all__ = [
     "LAST_NUMBERS",
     "LIVE_RUNS",
     "LOCK_KEYS",
+    "LOCK_KEYS_AND_RUNS",
     "LOCK_RUNS",
     "LOCK_RUNS_AND_WAITERS",
     "MISSED_KEYS",

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from toolkit.storage import Statement, both, for_rows, insert, update
 
-LOCK_KEYS = Statement(
-    "lock keys",
-    sqlite="SELECT value FROM json_each(?1)",
-    postgresql=(
-        "SELECT key FROM (SELECT key FROM unnest($1::text[]) AS key ORDER BY key) AS k "
-        "WHERE pg_try_advisory_xact_lock(hashtextextended('toolkit:' || key, 0))"
-    ),
-)
-
 UNNUMBERED_EVENTS = both(
     "unnumbered events",
     "SELECT id, key, run_id, wait_id, payload FROM toolkit_event WHERE seq IS NULL ORDER BY id LIMIT 1000",

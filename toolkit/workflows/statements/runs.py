@@ -1,43 +1,8 @@
-"""Runs: locking them, looking at them, writing them.
-
-The protocol of the locks is that of a batch, see :mod:`toolkit.workflows.batches`. On SQLite a transaction that writes
-is alone.
-"""
+"""Runs: looking at them and writing them."""
 
 from __future__ import annotations
 
 from toolkit.storage import Statement, both, for_rows, insert, update
-from toolkit.workflows.statements.columns import RUN_COLUMNS
-
-# The time is the server's unless the caller brings one: leases of many machines are compared on one clock. The ids come
-# sorted, and PostgreSQL locks one after the other in that order. It looks each up by itself because a plan for
-# ``id = ANY`` that was made while the table was new, and is kept, reads the whole table: 40 ms instead of 5 for a
-# thousand runs of ten thousand.
-LOCK_RUNS = Statement(
-    "lock runs",
-    sqlite=f"""SELECT ?2, id, {RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
-               ON id IN (SELECT value FROM json_each(?1))""",  # noqa: S608
-    postgresql=f"""SELECT c.now, r.id, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
-                   LEFT JOIN LATERAL (SELECT r.* FROM unnest($1::text[]) AS k(id) CROSS JOIN LATERAL
-                   (SELECT {RUN_COLUMNS} FROM toolkit_run WHERE toolkit_run.id = k.id
-                    FOR NO KEY UPDATE SKIP LOCKED) AS r) AS r ON true""",  # noqa: S608
-)
-
-# The same for the runs with these ids and for those that wait for one of these keys, in one journey: the keys are
-# locked, so who waits for them is settled. One that is locked elsewhere comes as its id alone.
-LOCK_RUNS_AND_WAITERS = Statement(
-    "lock runs and waiters",
-    sqlite=f"""SELECT ?2, id, {RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
-               ON id IN (SELECT value FROM json_each(?1) UNION SELECT run_id FROM toolkit_wait
-                         WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?3)))""",  # noqa: S608
-    postgresql=f"""SELECT c.now, k.id, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
-                   LEFT JOIN LATERAL (
-                       SELECT * FROM (SELECT unnest($1::text[]) AS id UNION SELECT run_id FROM toolkit_wait
-                                      WHERE state = 'open' AND event_key = ANY($3::text[])) AS u
-                       ORDER BY id COLLATE "C") AS k ON true
-                   LEFT JOIN LATERAL (SELECT {RUN_COLUMNS} FROM toolkit_run WHERE toolkit_run.id = k.id
-                                      FOR NO KEY UPDATE SKIP LOCKED) AS r ON true""",  # noqa: S608
-)
 
 EXISTING_RUNS = Statement(
     "existing runs",

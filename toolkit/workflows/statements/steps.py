@@ -13,9 +13,12 @@ STEPS_OF_RUNS = Statement(
                    WHERE run_id = ANY($1::text[]) ORDER BY run_id, ended_at, path""",  # noqa: S608
 )
 
+# By run and path: SQLite takes a list of pairs, PostgreSQL two lists.
 STEPS_AT = Statement(
     "steps at",
-    sqlite=f"SELECT {STEP_COLUMNS} FROM toolkit_step WHERE run_id = ?1 AND path = ?2",  # noqa: S608
+    sqlite=f"""SELECT {STEP_COLUMNS} FROM (SELECT json_extract(value, '$[0]') AS k_run,
+               json_extract(value, '$[1]') AS k_path FROM json_each(?1)) CROSS JOIN toolkit_step
+               ON run_id = k_run AND path = k_path""",  # noqa: S608
     postgresql=f"""SELECT {STEP_COLUMNS} FROM toolkit_step
                    WHERE (run_id, path) IN (SELECT * FROM unnest($1::text[], $2::text[]))""",  # noqa: S608
 )
