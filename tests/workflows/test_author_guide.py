@@ -6,6 +6,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
-from toolkit.workflows import Engine, RunState, Workflow
+from toolkit.testing import VirtualClock, running_process
+from toolkit.workflows import Engine, RunFilter, RunState, Workflow
 
 PAGE = Path(__file__).parents[2] / "docs" / "workflows.md"
 
@@ -68,6 +70,17 @@ async def test_the_apology_of_the_guide_follows_a_cancel(page: ModuleType, engin
         return bool(runs) and (await engine.get_run(runs[0].id)).result == '"sorry about o2: out of stock"'
 
     await until(apologised)
+
+
+async def test_the_schedule_of_the_guide_starts_a_run_on_the_next_weekday(page: ModuleType, database_url: str) -> None:
+    clock = VirtualClock(datetime(2026, 1, 2, 6, tzinfo=UTC))  # a Friday, an hour later in Berlin
+    async with running_process(
+        database_url, clock=clock, prepare=lambda engine: engine.register_schedule(page.close_daily)
+    ) as process:
+        await process.advance(timedelta(days=3))
+        (run,) = await process.engine.list_runs(RunFilter(started_by="schedule:close_daily"))
+
+        assert (await process.engine.get_run(run.id)).result == '"04.01. is closed"'
 
 
 def test_the_guide_imports_nothing_that_it_does_not_use(page: ModuleType) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from toolkit.human import Human
     from toolkit.rules import Rule
     from toolkit.storage import Database
-    from toolkit.workflows import Replay, RunHandle, Runtime, Workflow
+    from toolkit.workflows import Replay, RunHandle, Runtime, Schedule, Workflow
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -73,6 +73,15 @@ class Toolkit:
             DefinitionError: something else has the same name; the message gives both places.
         """
         self.definitions.add_workflow(workflow)
+        return self
+
+    def register_schedule(self, schedule: Schedule) -> Self:
+        """Have workers start runs of a workflow by ``schedule``; the workflow is registered with it.
+
+        Raises:
+            DefinitionError: something else has the same name, or the schedule's arguments do not fit the workflow.
+        """
+        self.definitions.add_schedule(schedule)
         return self
 
     def register_agent(self, agent: Agent[Any, Any]) -> Self:

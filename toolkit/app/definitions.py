@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
-    from toolkit.workflows import Workflow
+    from toolkit.workflows import Schedule, Workflow
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,7 @@ class Definitions:
     folder: Path | None = None
     """Where its code is, and its migrations."""
     workflows: dict[str, Workflow[..., Any]] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
     agents: dict[str, Agent[Any, Any]] = field(default_factory=dict)
     rules: dict[str, Rule[Any, Any]] = field(default_factory=dict)
     humans: dict[str, Human[Any, Any]] = field(default_factory=dict)
@@ -42,6 +43,18 @@ class Definitions:
     def add_workflow(self, workflow: Workflow[..., Any]) -> None:
         """Take in a workflow with all that it refers to, through its steps, children, rules and agents' tools."""
         self._take_in(self.workflows, "workflow", _Kinds().workflow, workflow)
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Take in a schedule with the workflow that it starts."""
+        from toolkit.workflows import Schedule
+
+        if not isinstance(schedule, Schedule):
+            raise DefinitionError(
+                f"found {schedule!r} where a schedule was expected: Schedule(name, workflow, cron=...)"
+            )
+        schedule.check_arguments()
+        self.add_workflow(schedule.workflow)
+        _keep(self.schedules, "schedule", schedule.name, schedule)
 
     def add_agent(self, agent: Agent[Any, Any]) -> None:
         """Take in an agent with what its tools refer to."""

@@ -154,6 +154,8 @@ class Installation:
                 replays_finished=settings.env == "dev",
             ),
         )
+        for schedule in definitions.schedules.values():
+            self.engine.register_schedule(schedule)
         self.engine.closers["human"] = close_tasks
         self.engine.large_values = self.values
         humans = with_tasks_of_agents(definitions.humans, definitions.agents)

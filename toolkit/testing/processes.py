@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from toolkit.storage import Query, both, read_moment
+from toolkit.storage import Query, Statement, both, read_moment
 from toolkit.testing.clocks import VirtualClock
 from toolkit.testing.crashes import Crash, CrashingDatabase
 from toolkit.workflows import (
@@ -51,6 +51,13 @@ _NEXT_MOMENT = both(
            WHERE deadline_at > $1 AND finished_at IS NULL AND cancel_requested_at IS NULL
            UNION ALL
            SELECT min(next_at) AS moment FROM toolkit_task WHERE next_at > $1) AS moments""",
+)
+# A paused schedule, and one whose code is elsewhere, waits for nothing that happens here.
+_NEXT_SCHEDULED = Statement(
+    "next scheduled",
+    sqlite="""SELECT min(due_at) FROM toolkit_schedule
+              WHERE name IN (SELECT value FROM json_each(?1)) AND paused_at IS NULL""",
+    postgresql="SELECT min(due_at) FROM toolkit_schedule WHERE name = ANY($1::text[]) AND paused_at IS NULL",
 )
 
 
@@ -142,13 +149,14 @@ class Process:
                     f"run {run_id} waits for {', '.join(waits) or 'nothing'} and no moment is due; emit the event or "
                     "answer the task first"
                 )
-            self.clock.turn_to(moment)
+            scheduled = await self._next_scheduled()  # what others do meanwhile happens on the way
+            self.clock.turn_to(moment if scheduled is None else min(moment, scheduled))
 
     async def advance(self, by: timedelta | float) -> None:
         """Let time pass, stopping at each moment at which something is due until that has been done."""
         target = self.clock.now() + (by if isinstance(by, timedelta) else timedelta(seconds=by))
         await self.settle()
-        while (moment := await self._next_moment()) is not None and moment <= target:
+        while (moment := min(await self._moments(), default=target)) < target:
             self.clock.turn_to(moment)
             await self.settle()
         self.clock.turn_to(target)
@@ -179,6 +187,9 @@ class Process:
 
     async def has_work(self) -> bool:
         """Whether the engine has something to do that it has only not looked at yet."""
+        scheduled = await self._next_scheduled()
+        if scheduled is not None and scheduled <= self._now():
+            return True
         return bool(await self.engine.read(Query(_HAS_WORK, [self._now()])))
 
     async def check_replay(self, run: RunHandle[Any]) -> Replay:
@@ -229,6 +240,18 @@ class Process:
     async def _next_moment(self) -> datetime | None:
         ((moment,),) = await self.engine.read(Query(_NEXT_MOMENT, [self._now()]))
         return read_moment(moment)
+
+    async def _next_scheduled(self) -> datetime | None:
+        names = self.engine.timetable.awaited
+        if not names or not self.engine.options.is_worker:
+            return None
+        ((moment,),) = await self.engine.read(Query(_NEXT_SCHEDULED, [names]))
+        return read_moment(moment)
+
+    async def _moments(self) -> list[datetime]:
+        """When something is due next: of the runs, and of the schedules."""
+        found = (await self._next_moment(), await self._next_scheduled())
+        return [moment for moment in found if moment is not None]
 
     async def _until_quiet(self) -> None:
         """Let everything happen that happens by itself: no call to the database is on its way or about to be."""

@@ -29,6 +29,8 @@ from toolkit.workflows.progress import heartbeat, message, set_progress
 from toolkit.workflows.queries import OpenWaitSummary, RunDetail, RunSummary
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.runtime import Runtime
+from toolkit.workflows.schedule_control import ScheduleControl
+from toolkit.workflows.schedules import Schedule, ScheduleSummary
 from toolkit.workflows.scopes import StepContext, step_context
 from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.states import ClosePolicy, RunState, StepKind, StepState, WaitState
@@ -70,6 +72,9 @@ __all__ = [
     "RunState",
     "RunSummary",
     "Runtime",
+    "Schedule",
+    "ScheduleControl",
+    "ScheduleSummary",
     "Standing",
     "Step",
     "StepContext",

@@ -85,8 +85,7 @@ class Commits(GroupCommit[Operation]):
         rooms = engine.residents.rooms() if room else {}
         is_far = engine.database.dialect == "postgresql"
         worker = Worker(engine.worker_id, room, engine.closers, engine.new_id, rooms, is_far=is_far)
-        own_now = engine.runtime.clock.now() if engine.database.is_own_time else None
-        script = commit(operations, worker=worker, own_now=own_now)
+        script = commit(operations, worker=worker, own_now=engine.own_now())
         try:
             outcomes, effects = await engine.database.run(script, in_own_task=False)  # nobody cancels a group's task
         except OutcomeUnknown:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.errors import Conflict, InvalidInput, NotFound, RunStateError, StorageError
@@ -52,7 +51,7 @@ class RunControl:
             RunStateError: it has ended.
         """
         run_id, standing = await self._change(
-            run_id, lambda id_: pause_run(id_, by=by, own_now=self._own_now()), wanted="paused"
+            run_id, lambda id_: pause_run(id_, by=by, own_now=self._engine.own_now()), wanted="paused"
         )
         self._engine.residents.request_pause(run_id)
         return standing
@@ -77,7 +76,7 @@ class RunControl:
             RunStateError: it has ended, so it can only be retried or forked.
         """
         _, standing = await self._change(
-            run_id, lambda id_: release_run(id_, own_now=self._own_now()), wanted=RunState.PENDING
+            run_id, lambda id_: release_run(id_, own_now=self._engine.own_now()), wanted=RunState.PENDING
         )
         self._engine.poke()
         return standing
@@ -192,7 +191,7 @@ class RunControl:
         return workflow.signature.encode(workflow.signature.parse(_merged(run.input, changes)))
 
     async def _make(self, wanted: Wanted) -> Forked:
-        forked = await self._run(fork_run(wanted, new_id=self._engine.new_id, own_now=self._own_now()))
+        forked = await self._run(fork_run(wanted, new_id=self._engine.new_id, own_now=self._engine.own_now()))
         self._engine.poke()
         return forked
 
@@ -218,9 +217,6 @@ class RunControl:
                 "the database connection broke during the commit: it is unknown whether this was kept; ask again, it "
                 "is done once"
             ) from error
-
-    def _own_now(self) -> datetime | None:
-        return self._engine.runtime.clock.now() if self._engine.database.is_own_time else None
 
     def _versions(self) -> dict[str, str | None]:
         return {name: workflow.version for name, workflow in self._engine.workflows.items()}

@@ -51,8 +51,11 @@ from toolkit.workflows.queries import (
 )
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.runtime import Runtime
+from toolkit.workflows.schedule_control import ScheduleControl
+from toolkit.workflows.schedules import Schedule
 from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.states import RunState
+from toolkit.workflows.timetables import Timetable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,6 +120,8 @@ class Engine:
         self.context = contextvars.Context()  # what runs inherit: that of whoever opened the engine
         self.residents = Residents(self)
         self.control = RunControl(self)
+        self.timetable = Timetable(self)
+        self.schedules = ScheduleControl(self)
         self._orchestrator = Orchestrator(self)
         self._commits = Commits(self)
         self._versions[change_runs.key] = change_runs  # ours: advanced by any worker, started by `control` alone
@@ -158,6 +163,16 @@ class Engine:
             )
         if workflow.on_cancel is not None:
             self.register(workflow.on_cancel)
+
+    def register_schedule(self, schedule: Schedule) -> None:
+        """Have this engine start runs by ``schedule``, and let it run the workflow.
+
+        Raises:
+            DefinitionError: another schedule or workflow has its name, or its arguments do not fit.
+        """
+        self.timetable.add(schedule)
+        self.register(schedule.workflow)
+        self.poke()
 
     def require(self, workflow: Workflow[Any, Any]) -> None:
         """Refuse a workflow that this engine does not know; its runs would wait for ever."""
@@ -514,6 +529,10 @@ class Engine:
     async def run_script(self, script: Script[T]) -> T:
         """Run ``script`` in a transaction of its own, in turn with everybody else who writes."""
         return await self.database.run(script)
+
+    def own_now(self) -> datetime | None:
+        """The moment where time is ours; ``None`` where it is the database server's."""
+        return self.runtime.clock.now() if self.database.is_own_time else None
 
     async def read(self, query: Query) -> Sequence[Row]:
         """The rows of ``query``; waits while the database is away."""

@@ -281,8 +281,28 @@ class ParkUnknown:
     grace_seconds: float
 
 
+@dataclass(slots=True)
+class FireSchedule:
+    """Start the runs of the moments that have come, and move the schedule on to ``next_at``. Outcome: :class:`Fired`.
+
+    It counts only while the schedule is as it was read: not paused, with this workflow and timing, waiting for
+    ``due_at``. ``last_due_at`` is the moment that the last of ``runs`` is for. One that ``waits_its_turn`` starts
+    nothing while the last run that the schedule has started is not over.
+    """
+
+    name: str
+    workflow: str
+    timing: str
+    due_at: datetime
+    next_at: datetime
+    runs: Sequence[NewRun] = ()
+    last_due_at: datetime | None = None
+    waits_its_turn: bool = False
+
+
 Operation = (
     StartRun
+    | FireSchedule
     | RecordStep
     | OpenWait
     | CloseWaits
@@ -309,6 +329,14 @@ class Started:
     run_id: str
     is_new: bool
     input_digest: str
+
+
+@dataclass(slots=True)
+class Fired:
+    """``fate`` is lost when somebody else has moved the schedule, or has it; ``is_skipped``: its last run goes on."""
+
+    fate: Fate
+    is_skipped: bool = False
 
 
 @dataclass(slots=True)

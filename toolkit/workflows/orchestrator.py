@@ -181,8 +181,9 @@ class Orchestrator:
             taken = await self._try(ClaimRuns(limit, names))
             if not taken or taken < limit:
                 break
-        rows = await self._engine.read(Query(sql.NEXT_DUE, [self._own_now()]))
+        rows = await self._engine.read(Query(sql.NEXT_DUE, [self._engine.own_now()]))
         limits = [self._residents.nearest_deadline(), read_moment(rows[0][0]), await self._end_overdue()]
+        limits.append(await self._engine.timetable.look())
         self._next_due = min((moment for moment in limits if moment is not None), default=None)
 
     async def _end_overdue(self) -> datetime | None:
@@ -211,7 +212,8 @@ class Orchestrator:
 
         Its neighbours wait until it has made a checkpoint, or has ended, or has had its time.
         """
-        if not self._engine.is_open or not await self._engine.read(Query(sql.DUE_SUSPECTS, [self._own_now(), names])):
+        due = Query(sql.DUE_SUSPECTS, [self._engine.own_now(), names])
+        if not self._engine.is_open or not await self._engine.read(due):
             return False
         self.is_isolating = True
         try:
@@ -228,9 +230,6 @@ class Orchestrator:
             self._last_tick = self._clock.monotonic()
             self._expire_waits_of_running()
             await self._clock.sleep(0.02)
-
-    def _own_now(self) -> datetime | None:
-        return self._clock.now() if self._engine.database.is_own_time else None
 
     def _expire_waits_of_running(self) -> None:
         now = self._clock.now()

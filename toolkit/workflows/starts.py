@@ -126,7 +126,7 @@ def start_on(
 
 def _insert(connection: Connection, run: NewRun, *, engine: Engine) -> tuple[str, bool]:
     """Write the run, or find the one that its key has started; its id, and whether it is new."""
-    now = engine.runtime.clock.now() if engine.database.is_own_time else None
+    now = engine.own_now()
     if run.idempotency_key is not None and connection.dialect.name == "postgresql":
         _execute(connection, _LOCK_KEY, (f"start:{run.workflow}:{run.idempotency_key}",))
     values = (

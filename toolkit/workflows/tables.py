@@ -292,3 +292,22 @@ class WorkerRow(Table, table=True):
     process_id: int
     started_at: datetime = Field(sa_type=UtcDateTime)
     heartbeat_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ScheduleRow(Table, table=True):
+    """A schedule as far as it has come; what it starts, and when, stands in the code that has its name.
+
+    ``timing`` is what the code said when ``due_at`` was found, so that a change of it is noticed.
+    """
+
+    __tablename__ = "toolkit_schedule"
+
+    name: str = Field(primary_key=True)
+    workflow: str
+    timing: str
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    last_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_run_id: str | None = None
+    paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    paused_by: str | None = None
+    created_at: datetime = Field(sa_type=UtcDateTime)

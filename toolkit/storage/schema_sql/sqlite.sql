@@ -326,6 +326,18 @@ CREATE INDEX ix_toolkit_run_suspect ON toolkit_run (due_at) WHERE losses >= 2 AN
 CREATE INDEX ix_toolkit_run_worker ON toolkit_run (worker_id) WHERE state = 'running';
 CREATE INDEX ix_toolkit_run_workflow ON toolkit_run (workflow, id);
 CREATE UNIQUE INDEX uq_toolkit_run_key ON toolkit_run (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE TABLE toolkit_schedule (
+    name VARCHAR NOT NULL,
+    workflow VARCHAR NOT NULL,
+    timing VARCHAR NOT NULL,
+    due_at TEXT NOT NULL,
+    last_due_at TEXT,
+    last_run_id VARCHAR,
+    paused_at TEXT,
+    paused_by VARCHAR,
+    created_at TEXT NOT NULL,
+    CONSTRAINT pk_toolkit_schedule PRIMARY KEY (name)
+);
 CREATE TABLE toolkit_substitute (
     id TEXT NOT NULL,
     user_id TEXT NOT NULL,

@@ -20,6 +20,7 @@ from toolkit.workflows.batches.at_once import commit_at_once
 from toolkit.workflows.batches.claims import Claims
 from toolkit.workflows.batches.events import Events
 from toolkit.workflows.batches.locks import Locks
+from toolkit.workflows.batches.schedules import Schedules
 from toolkit.workflows.batches.state import Closer, Worker
 from toolkit.workflows.batches.waits import ending_of
 from toolkit.workflows.batches.writes import Writes
@@ -28,7 +29,7 @@ from toolkit.workflows.operations import Effects, Operation
 __all__ = ["Batch", "Closer", "Worker", "commit", "ending_of"]
 
 
-class Batch(Locks, Events, Claims, Writes):
+class Batch(Locks, Events, Claims, Schedules, Writes):
     """One batch, put together from its parts."""
 
 
@@ -45,6 +46,7 @@ def commit(
     batch = Batch(operations, worker=worker)
     yield from batch.lock(own_now)
     yield from batch.begin_runs()
+    yield from batch.fire_schedules()
     batch.record_steps()
     batch.note_progress()  # before the end of a run: its last word is often said just before that
     yield from batch.open_waits()
