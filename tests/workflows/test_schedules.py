@@ -334,12 +334,22 @@ async def test_a_triggered_run_is_one_more_and_leaves_the_schedule_as_it_is(worl
 
 
 async def test_a_key_triggers_one_run_whenever_it_is_sent(world: World) -> None:
-    process = await world.open(Schedule("fixed", report, every=HOUR, arguments={"note": "hello"}))
+    process = await world.open(hourly(), Schedule("other", report, every=HOUR))
     await process.settle()
 
-    first, second = [await process.engine.schedules.trigger("fixed", idempotency_key="once") for _ in range(2)]
+    first, again = [await process.engine.schedules.trigger("hourly", idempotency_key="once") for _ in range(2)]
+    other = await process.engine.schedules.trigger("other", idempotency_key="once")
 
-    assert (first.id, first.is_new, second.is_new) == (second.id, True, False)
+    assert (again.id, first.is_new, again.is_new) == (first.id, True, False)
+    assert (other.id != first.id, other.is_new) == (True, True)
+
+
+async def test_a_schedule_whose_arguments_cannot_be_made_is_not_triggered(world: World) -> None:
+    process = await world.open(Schedule("broken", report, every=HOUR, arguments=lambda moment: {"at": "secret"}))
+    await process.settle()
+
+    with pytest.raises(Conflict, match=r"schedule 'broken' could not be made \(InvalidInput: at\)"):
+        await process.engine.schedules.trigger("broken")
 
 
 async def test_a_schedule_without_its_code_is_shown_and_never_fires(world: World) -> None:

@@ -24,6 +24,7 @@ from toolkit.api import (
     rules,
     run_changes,
     runs,
+    schedules,
     tasks,
     workflows,
 )
@@ -39,6 +40,7 @@ _ROOMS = (
     workflows.router,
     runs.router,
     run_changes.router,
+    schedules.router,
     tasks.router,
     links.router,
     directory.router,

@@ -12,6 +12,7 @@ import typer
 from toolkit.cli.agents import agents
 from toolkit.cli.rules import rules
 from toolkit.cli.runs import runs
+from toolkit.cli.schedules import schedules
 from toolkit.cli.tasks import tasks
 from toolkit.errors import ToolkitError
 
@@ -32,6 +33,7 @@ cli.add_typer(databases, name="db")
 cli.add_typer(agents, name="agents")
 cli.add_typer(rules, name="rules")
 cli.add_typer(runs, name="runs")
+cli.add_typer(schedules, name="schedules")
 cli.add_typer(tasks, name="tasks")
 
 EXIT_DIFFERENT, EXIT_REFUSED = 1, 2

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.errors import Conflict, NotFound, StorageError
 from toolkit.storage import OutcomeUnknown, Query, Script, read_moment
 from toolkit.workflows import statements as sql
-from toolkit.workflows.schedules import STARTED_BY, Schedule, ScheduleSummary
+from toolkit.workflows.definitions import RunHandle
+from toolkit.workflows.schedules import STARTED_BY, Schedule, ScheduleSummary, place_of
 
 if TYPE_CHECKING:
-    from toolkit.workflows.definitions import RunHandle
     from toolkit.workflows.engine import Engine
 
 T = TypeVar("T")
@@ -73,12 +73,12 @@ class ScheduleControl:
     async def trigger(self, name: str, *, by: str | None = None, idempotency_key: str | None = None) -> RunHandle[Any]:
         """Start one run now, with the arguments for now; the schedule itself goes on as if nothing had happened.
 
-        ``by`` has started the run. A paused schedule can be triggered, and one whose last run is not over.
+        ``by`` has started the run. A paused schedule can be triggered, and one whose last run is not over. The same key
+        starts one run of this schedule, whatever the moment is by then.
 
         Raises:
             NotFound: it is not registered here.
-            InvalidInput: its arguments do not fit; whatever the author's function raises comes through as it is.
-            Conflict: the key started a run with other arguments.
+            Conflict: its arguments cannot be made, or do not fit.
         """
         schedule = self._known.get(name)
         if schedule is None:
@@ -86,12 +86,21 @@ class ScheduleControl:
         ((now,),) = await self._engine.read(Query(sql.NOW, [self._engine.own_now()]))
         moment = read_moment(now)
         assert moment is not None
-        return await self._engine.start_bound(
-            schedule.workflow,
-            schedule.arguments_at(moment.astimezone(UTC)),
-            idempotency_key=idempotency_key,
-            started_by=by or f"{STARTED_BY}{name}",
-        )
+        try:
+            arguments = schedule.arguments_at(moment.astimezone(UTC))
+        except Exception as error:
+            raise Conflict(
+                f"the arguments of schedule {name!r} could not be made ({type(error).__qualname__}: "
+                f"{place_of(error)}); mend its arguments=",
+                schedule=name,
+            ) from error
+        key = None if idempotency_key is None else f"{STARTED_BY}{name}:{idempotency_key}"
+        try:
+            return await self._engine.start_bound(
+                schedule.workflow, arguments, idempotency_key=key, started_by=by or f"{STARTED_BY}{name}"
+            )
+        except Conflict as error:  # the key has started it before, at another moment and so with other arguments
+            return RunHandle(self._engine, error.details["run_id"], schedule.workflow, is_new=False)
 
     @property
     def _known(self) -> Mapping[str, Schedule]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from toolkit.errors import DefinitionError, InvalidInput
@@ -167,6 +168,14 @@ class ScheduleSummary:
     is_registered: bool
 
 
+def place_of(error: Exception) -> str:
+    """Where arguments could not be made; for those that do not fit, which they are. Nothing of what they hold."""
+    if isinstance(error, InvalidInput):
+        return ", ".join(str(fault["loc"]) for fault in error.errors if fault.get("loc")) or "arguments"
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"
+
+
 def _check_choice(what: str, parameter: str, found: object, known: tuple[str, ...]) -> None:
     if found not in known:
         raise DefinitionError(
@@ -174,4 +183,4 @@ def _check_choice(what: str, parameter: str, found: object, known: tuple[str, ..
         )
 
 
-__all__ = ["STARTED_BY", "Arguments", "CatchUp", "Due", "Overlap", "Schedule", "ScheduleSummary"]
+__all__ = ["STARTED_BY", "Arguments", "CatchUp", "Due", "Overlap", "Schedule", "ScheduleSummary", "place_of"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from traceback import extract_tb
 from typing import TYPE_CHECKING
 
-from toolkit.errors import DefinitionError, InvalidInput
+from toolkit.errors import DefinitionError
 from toolkit.storage import DataRejected, OutcomeUnknown, Query, Rows, Script, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.operations import Fate, Fired, FireSchedule, NewRun
-from toolkit.workflows.schedules import STARTED_BY, Schedule
+from toolkit.workflows.schedules import STARTED_BY, Schedule, place_of
 
 if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
@@ -153,7 +152,7 @@ class Timetable:
                 "schedule": schedule.name,
                 "due_at": due_at,
                 "error_type": type(error).__qualname__,
-                "place": _place_of(error),
+                "place": place_of(error),
                 "again_at": again_at,
             },
         )
@@ -173,11 +172,3 @@ def _keep(schedules: Sequence[Schedule], own_now: datetime | None) -> Script[Non
     ]
     if changed:
         yield Rows(sql.KEEP_SCHEDULES, changed)
-
-
-def _place_of(error: Exception) -> str:
-    """Where it was raised; for arguments that do not fit, which they are."""
-    if isinstance(error, InvalidInput):
-        return ", ".join(str(fault["loc"]) for fault in error.errors if fault.get("loc")) or "arguments"
-    last = extract_tb(error.__traceback__)[-1]
-    return f"{last.filename}:{last.lineno}"
