@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from tests.stateful import workflows
-from tests.stateful.models import Model, Plan
+from tests.stateful.models import Model, ModelSchedule, Plan
 from toolkit.errors import Conflict, RunStateError
 from toolkit.storage import Query
 from toolkit.testing import Process, VirtualClock, running_process
-from toolkit.workflows import Engine, RunHandle
+from toolkit.workflows import Engine, RunHandle, Schedule
 
 T = TypeVar("T")
 
 _KEYS = ("a", "b")
 _HOURS = st.integers(min_value=1, max_value=30)
+_DIVISORS = st.sampled_from((1, 2, 5, 8))  # of the hours of a day at which a schedule is due
+_CATCH_UPS = st.sampled_from(("latest", "all", "none"))
 _LIMITS = st.none() | _HOURS
 
 
@@ -58,7 +60,8 @@ class EngineMachine(RuleBasedStateMachine):
         super().__init__()
         self.place.examples += 1
         self.name = f"example {self.place.examples}"
-        self.model = Model()
+        self.model = Model(hour_of_day=self.place.now.hour)
+        self.schedules: dict[str, Schedule] = {}
         self.made = 0
         self.keyed: dict[str, tuple[str, Plan]] = {}
         workflows.performed.clear()
@@ -72,11 +75,16 @@ class EngineMachine(RuleBasedStateMachine):
 
     async def _open(self) -> Process:
         process = await self.stack.enter_async_context(
-            running_process(self.place.url, workflows.follow, clock=self.clock, prepare=_prepare)
+            running_process(self.place.url, workflows.follow, clock=self.clock, prepare=self._prepare)
         )
         await process.engine.run_script(workflows.make_table())
         await process.settle()
         return process
+
+    def _prepare(self, engine: Engine) -> None:
+        engine.closers[workflows.QUESTION] = workflows.close_questions
+        for schedule in self.schedules.values():
+            engine.register_schedule(schedule)
 
     def _key(self, key: str) -> str:
         """Keys of one example are its own."""
@@ -185,6 +193,51 @@ class EngineMachine(RuleBasedStateMachine):
         self._await(self.process.settle())
         assert is_done == getattr(self.model, what)(run)
 
+    # Schedules: only the code that a process has at its start is deployed, as in life.
+
+    @precondition(lambda self: len(self.schedules) < 3)
+    @rule(hours=_DIVISORS, catch_up=_CATCH_UPS, is_orderly=st.booleans())
+    def deploy_a_schedule(self, hours: int, catch_up: str, is_orderly: bool) -> None:
+        name = f"{self.name} {len(self.schedules)}".replace(" ", "-")
+        self._deploy(name, hours, catch_up, is_orderly=is_orderly)
+        self.model.schedules[name] = ModelSchedule(name, hours, catch_up)
+
+    @precondition(lambda self: self.schedules)
+    @rule(data=st.data(), hours=_DIVISORS, catch_up=_CATCH_UPS)
+    def deploy_another_timing(self, data: st.DataObject, hours: int, catch_up: str) -> None:
+        schedule = self._some_schedule(data)
+        self._deploy(schedule.name, hours, catch_up, is_orderly=True)
+        schedule.hours, schedule.catch_up = hours, catch_up
+
+    def _deploy(self, name: str, hours: int, catch_up: str, *, is_orderly: bool) -> None:
+        self.schedules[name] = workflows.schedule_of(name, hours=hours, catch_up=catch_up)
+        self._restart(is_orderly=is_orderly)
+
+    @precondition(lambda self: self.schedules)
+    @rule(data=st.data())
+    def pause_a_schedule(self, data: st.DataObject) -> None:
+        schedule = self._some_schedule(data)
+        assert self._await(self.process.engine.schedules.pause(schedule.name)) != schedule.is_paused
+        schedule.is_paused = True
+
+    @precondition(lambda self: self.schedules)
+    @rule(data=st.data())
+    def resume_a_schedule(self, data: st.DataObject) -> None:
+        schedule = self._some_schedule(data)
+        assert self._await(self.process.engine.schedules.resume(schedule.name)) == schedule.is_paused
+        schedule.is_paused = False
+
+    @precondition(lambda self: self.schedules)
+    @rule(data=st.data())
+    def trigger_a_schedule(self, data: st.DataObject) -> None:
+        schedule = self._some_schedule(data)
+        self._await(self.process.engine.schedules.trigger(schedule.name, by=f"who triggers {schedule.name}"))
+        self._await(self.process.settle())
+        schedule.triggers += 1
+
+    def _some_schedule(self, data: st.DataObject) -> ModelSchedule:
+        return self.model.schedules[data.draw(st.sampled_from(sorted(self.schedules)))]
+
     @rule(hours=_HOURS)
     def pass_time(self, hours: int) -> None:
         self._await(self.process.advance(timedelta(hours=hours)))
@@ -193,7 +246,7 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(hours=_HOURS)
     def pass_time_while_everything_is_down(self, hours: int) -> None:
         self._restart(is_orderly=True, hours=hours)
-        self.model.pass_hours(hours)
+        self.model.pass_hours(hours, is_anybody_up=False)
 
     @rule()
     def crash(self) -> None:
@@ -230,8 +283,17 @@ class EngineMachine(RuleBasedStateMachine):
             if run_id in self.model.runs
         }
         assert questions == self.model.questions
+        for schedule in self.model.schedules.values():
+            assert await self._moments_of(f"schedule:{schedule.name}") == schedule.moments, schedule
+            assert len(await self._moments_of(f"who triggers {schedule.name}")) == schedule.triggers, schedule
         again = {place: times for place, times in workflows.performed.items() if times > 1}
         assert not again, f"steps were performed again: {again}"
+
+    async def _moments_of(self, starter: str) -> list[float]:
+        """Of the runs that ``starter`` has started, in hours since the example began."""
+        rows = await self.process.engine.read(Query(workflows.TICKS, [starter]))
+        moments = [datetime.fromisoformat(json.loads(text)["at"]) for (text,) in rows]
+        return [(moment - self.place.now) / timedelta(hours=1) for moment in moments]
 
     def teardown(self) -> None:
         for run in self.model.runs.values():  # the next example has the database for itself
@@ -239,13 +301,10 @@ class EngineMachine(RuleBasedStateMachine):
                 self._await(self.process.engine.cancel(run.id))
         self._await(self.process.settle())
         self._await(self.stack.aclose())
-        self.place.now = self.clock.now()
+        # The next example begins at a full hour, half an hour away from whatever a schedule is due at.
+        self.place.now = self.clock.now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         self.runner.close()
         super().teardown()
-
-
-def _prepare(engine: Engine) -> None:
-    engine.closers[workflows.QUESTION] = workflows.close_questions
 
 
 def machine_at(url: str) -> type[EngineMachine]:

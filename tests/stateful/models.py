@@ -46,11 +46,29 @@ class ModelRun:
         return self.state != "running"
 
 
+@dataclass
+class ModelSchedule:
+    """A schedule: due at half past, in every hour of the day that ``hours`` divides."""
+
+    name: str
+    hours: int
+    catch_up: str
+    is_paused: bool = False
+    moments: list[float] = field(default_factory=list)  # that must have started a run, in hours
+    triggers: int = 0
+
+    def due_between(self, first: int, last: int, *, day_began: int) -> list[float]:
+        """The moments from one full hour to another; ``day_began`` is the hour of the day at the hour 0."""
+        return [hour + 0.5 for hour in range(first, last) if (day_began + hour) % 24 % self.hours == 0]
+
+
 class Model:
     """Everything that runs should know of each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, hour_of_day: int) -> None:
         self.hours = 0
+        self.hour_of_day = hour_of_day  # at the hour 0
+        self.schedules: dict[str, ModelSchedule] = {}
         self.runs: dict[str, ModelRun] = {}
         self.events: list[ModelEvent] = []
         self.questions: dict[tuple[str, str], str] = {}  # (run, label) -> open, answered or closed
@@ -98,10 +116,18 @@ class Model:
         self._go_on(run)
         return not run.has_ended
 
-    def pass_hours(self, hours: int) -> None:
-        self.hours += hours
-        for run in self.runs.values():
-            self._go_on(run)
+    def pass_hours(self, hours: int, *, is_anybody_up: bool = True) -> None:
+        """While somebody is up, whatever is due happens at its hour; otherwise all of it in the end."""
+        for schedule in self.schedules.values():
+            due = schedule.due_between(self.hours, self.hours + hours, day_began=self.hour_of_day)
+            if not is_anybody_up and schedule.catch_up != "all":
+                due = due[-1:] if schedule.catch_up == "latest" else []  # half an hour late is too late
+            if not schedule.is_paused:
+                schedule.moments += due
+        for passing in [1] * hours if is_anybody_up else [hours]:
+            self.hours += passing
+            for run in self.runs.values():
+                self._go_on(run)
 
     # How a run goes on -----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -14,6 +14,7 @@ from toolkit.storage import Query, Script, both, insert, update
 from toolkit.workflows import (
     AttachedRows,
     Engine,
+    Schedule,
     current_engine,
     current_run,
     next_wait_id,
@@ -68,6 +69,19 @@ async def count(number: int) -> int:
 @workflow()
 async def follow(plan: Plan) -> list[Any]:
     return [await _perform(operation) for operation in plan]
+
+
+@workflow()
+async def tick(at: datetime) -> None:
+    """What schedules start: it ends at once, and its input says for which moment it is."""
+
+
+TICKS = both("ticks", "SELECT input FROM toolkit_run WHERE started_by = $1 ORDER BY id")
+
+
+def schedule_of(name: str, *, hours: int, catch_up: Any) -> Schedule:
+    """Due at half past, in every hour of the day that ``hours`` divides."""
+    return Schedule(name, tick, cron=f"30 */{hours} * * *", arguments=lambda moment: {"at": moment}, catch_up=catch_up)
 
 
 async def _perform(operation: Operation) -> Any:
