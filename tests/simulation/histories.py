@@ -48,7 +48,8 @@ def play_history(seed: int) -> Report:
     """Play the history of ``seed`` to its end."""
     random = Random(seed)
     store().clear()
-    history = _History(random)
+    # Not drawn: the histories without a schedule are what they were before there were any.
+    history = _History(random, has_schedule=seed % 6 == 0)
     with patch.object(calls, "LONGEST_PAUSE", _LONGEST_PAUSE):
         loop = loops.run(random, history.play)
     return Report(seed, history.judge.faults + loop.complaints, history.trace, loop.time())
@@ -81,6 +82,7 @@ class Root:
 @dataclass
 class _History:
     random: Random
+    has_schedule: bool = False
     trace: list[str] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     buried: list[Process] = field(default_factory=list)
@@ -146,6 +148,8 @@ class _History:
         try:
             async with asyncio.timeout_at(_LONGEST_SECONDS):
                 await asyncio.gather(*self.drivers)
+                if self.has_schedule:  # its runs would never end
+                    await self._insist(lambda engine: engine.schedules.pause("tick"))
                 while self.judge.unfinished():
                     await asyncio.sleep(0.2)
         except TimeoutError:
@@ -174,6 +178,8 @@ class _History:
         )
         engine = Engine(database, workflows=[programs.play], options=self.options, runtime=runtime)
         engine.closers[programs.QUESTION] = programs.close_questions
+        if self.has_schedule:
+            engine.register_schedule(programs.ticking())
         process = Process(host, engine, database, gone=self.loop.create_future())
         self.processes.append(process)
         self.loop.spawn_on(host, self._open(process))
@@ -267,7 +273,8 @@ class _History:
             await asyncio.sleep(0.5)
 
     def _is_over(self) -> bool:
-        return all(driver.done() for driver in self.drivers) and not self.judge.unfinished()
+        is_quiet = self.has_schedule or not self.judge.unfinished()
+        return all(driver.done() for driver in self.drivers) and is_quiet
 
     # What people and other programs do -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import outcomes, programs
@@ -122,6 +122,7 @@ class Judge:
     def decide(self, alive: Sequence[Process]) -> None:
         """Look at everything when all runs have ended."""
         self._judge_runs()
+        self._judge_schedule()
         self._judge_chains()
         self._judge_families()
         self._judge_sections()
@@ -133,6 +134,16 @@ class Judge:
             for process in alive:
                 if not process.has_lapsed:  # it may still be finding out what it has lost
                     self._judge_memory(process)
+
+    def _judge_schedule(self) -> None:
+        """Each moment from the first to the one for which the schedule waits has one run."""
+        inputs = self._read("SELECT input FROM toolkit_run WHERE started_by = 'schedule:tick'")
+        found = sorted(datetime.fromisoformat(json.loads(text)["at"]) for (text,) in inputs)
+        for created_at, due_at in self._read("SELECT created_at, due_at FROM toolkit_schedule"):
+            first = programs.ticking().timing.next_after(datetime.fromisoformat(created_at))
+            count = (datetime.fromisoformat(due_at) - first) // programs.TICK
+            if found != [first + at * programs.TICK for at in range(count)]:
+                self.find(f"moments of the schedule until {due_at}: {[f'{moment:%H:%M:%S}' for moment in found]}")
 
     def _judge_runs(self) -> None:
         runs = self._read(

@@ -16,7 +16,16 @@ from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
-from toolkit.workflows.operations import Fate, OpenWait, Recorded, RecordStep, Suspend
+from toolkit.workflows.operations import (
+    AttachedRows,
+    Fate,
+    Fired,
+    FireSchedule,
+    OpenWait,
+    Recorded,
+    RecordStep,
+    Suspend,
+)
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.states import RunState
@@ -157,6 +166,17 @@ def _claim_in_the_same_epoch() -> Any:
     return patch.object(Batch, "claim", claim_softly)
 
 
+def _fires_what_it_read(self: Any) -> Generator[Any, Any, None]:
+    """The row is neither locked nor compared."""
+    for at, operation in self._each(FireSchedule):
+        for run in operation.runs:
+            self._begin(run, {})
+        last = (operation.last_due_at, operation.runs[-1].id)
+        self.attached.append(AttachedRows(statements.MOVE_SCHEDULES, [(operation.name, operation.next_at, *last)]))
+        self.outcomes[at] = Fired(Fate.KEPT)
+    yield from ()
+
+
 # What is wrong -> how to make it so.
 PLANTED: dict[str, Callable[[], Any]] = {
     "a write is not fenced by the epoch": _without_epochs,
@@ -177,6 +197,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a replay takes another winner of a race": _unlike_the_record,
     "a shield that was entered asks again on a replay": _asks_again,
     "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),
+    "a schedule fires what it has read": lambda: patch.object(Batch, "fire_schedules", _fires_what_it_read),
     "a notification is the only thing that wakes": lambda: patch.object(Orchestrator, "_pause", _until_poked),
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal, cast
 
@@ -23,6 +23,7 @@ from toolkit.workflows import (
     CancelledRun,
     Engine,
     RetryPolicy,
+    Schedule,
     check_cancellation,
     compensation,
     continue_as_new,
@@ -59,8 +60,19 @@ observers: list[Observer] = []
 RaceObserver = Callable[[str, str, int], None]
 race_observers: list[RaceObserver] = []
 
+TICK = timedelta(seconds=1)  # between two moments of the schedule
 NEVER = "never"  # an event that nobody emits
 QUESTION = "question"  # a kind of step that people answer
+
+
+@workflow()
+async def tick(at: datetime) -> None:
+    """What the schedule starts; its input says for which moment it is."""
+
+
+def ticking() -> Schedule:
+    """A schedule that makes up for every moment."""
+    return Schedule("tick", tick, every=TICK, catch_up="all", arguments=lambda moment: {"at": moment})
 
 
 # Steps -------------------------------------------------------------------------------------------------------------
