@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Index, Text
 from sqlmodel import Field
 
-from toolkit.storage import Table, UtcDateTime
+from toolkit.storage import Payload, Table, UtcDateTime
 
 
 class AuditRow(Table, table=True):
@@ -28,5 +28,5 @@ class AuditRow(Table, table=True):
     action: str = Field(sa_type=Text)
     object_kind: str = Field(sa_type=Text)
     object_id: str = Field(sa_type=Text)
-    details: str = Field(sa_type=Text)
+    details: str = Field(sa_type=Payload)
     request_id: str | None = Field(default=None, sa_type=Text)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.agents.events import AgentEvent
 from toolkit.errors import SessionError, StorageError
-from toolkit.storage import Rows, Script, insert
+from toolkit.storage import PAYLOAD, Rows, Script, insert
 
 if TYPE_CHECKING:
     from toolkit.storage import Database
@@ -40,7 +40,7 @@ _INSERT_EVENTS = insert(
         "agent": "text",
         "step": "text",
         "at": "timestamptz",
-        "data": "text",
+        "data": PAYLOAD,
     },
     on_conflict="ON CONFLICT (run_id, id) DO NOTHING",
 )

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, Text, UniqueConstraint
 from sqlmodel import Field
 
-from toolkit.storage import Table, UtcDateTime
+from toolkit.storage import Payload, Table, UtcDateTime
 
 # SQLite numbers rows by itself only where the type of the key is INTEGER.
 _POSITION: Any = BigInteger().with_variant(Integer, "sqlite")
@@ -84,7 +84,7 @@ class AgentEventRow(Table, table=True):
     agent: str = Field(sa_type=Text)
     step: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=UtcDateTime)
-    data: str = Field(sa_type=Text)
+    data: str = Field(sa_type=Payload)
 
 
 class AgentHistoryRow(Table, table=True):
@@ -96,7 +96,7 @@ class AgentHistoryRow(Table, table=True):
     agent: str = Field(sa_type=Text)
     run_id: str = Field(sa_type=Text)
     step: str = Field(sa_type=Text)
-    messages: str = Field(sa_type=Text)
+    messages: str = Field(sa_type=Payload)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -110,9 +110,9 @@ class EvaluationCaseRow(Table, table=True):
     agent: str = Field(sa_type=Text)
     data_set: str = Field(sa_type=Text)
     name: str = Field(sa_type=Text)
-    input: str = Field(sa_type=Text)
-    expected: str | None = Field(default=None, sa_type=Text)
-    note: str | None = Field(default=None, sa_type=Text)
+    input: str = Field(sa_type=Payload)
+    expected: str | None = Field(default=None, sa_type=Payload)
+    note: str | None = Field(default=None, sa_type=Payload)
     created_by: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -132,6 +132,6 @@ class EvaluationRow(Table, table=True):
     version: int | None = None
     run_id: str | None = Field(default=None, sa_type=Text)
     passed: bool | None = None
-    report: str | None = Field(default=None, sa_type=Text)
+    report: str | None = Field(default=None, sa_type=Payload)
     started_by: str = Field(sa_type=Text)
     started_at: datetime = Field(sa_type=UtcDateTime)

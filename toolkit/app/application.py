@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
-    from toolkit.storage import Database
+    from toolkit.storage import Database, PayloadCodec
     from toolkit.workflows import Replay, RunHandle, Runtime, Schedule, Workflow
 
 R = TypeVar("R")
@@ -38,7 +38,8 @@ class Toolkit:
     process-wide, and nothing connects or reads before the start.
 
     ``config`` is a configuration file in place of the one that would be found, ``env`` is ``dev`` or ``prod`` in place
-    of ``TOOLKIT_ENV``; the command line has the last word on both.
+    of ``TOOLKIT_ENV``; the command line has the last word on both. ``payload_codec`` encrypts or compresses what runs,
+    tasks and agents keep in the database; every process of the installation needs it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Toolkit:
         version: str = "0.1.0",
         config: str | Path | None = None,
         env: Environment | None = None,
+        payload_codec: PayloadCodec | None = None,
     ) -> None:
         self.title = title
         self.description = description
@@ -56,7 +58,7 @@ class Toolkit:
         self.env = env
         self.folder = _folder_of_caller()
         self.config = self.folder / config if config else None
-        self.definitions = Definitions(folder=self.folder)
+        self.definitions = Definitions(folder=self.folder, payload_codec=payload_codec)
         self._settings: Settings | None = None
         self._installation: Installation | None = None
         self._web: ASGIApp | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toolkit.files import Scan
     from toolkit.human import Human
     from toolkit.rules import Rule
+    from toolkit.storage import PayloadCodec
     from toolkit.workflows import Schedule, Workflow
 
 
@@ -38,6 +39,7 @@ class Definitions:
     routers: list[APIRouter] = field(default_factory=list)
     model_factories: dict[str, Callable[..., Any]] = field(default_factory=dict)
     scan: Scan | None = None
+    payload_codec: PayloadCodec | None = None
     on_start: list[Callable[[Installation], Awaitable[None]]] = field(default_factory=list)
 
     def add_workflow(self, workflow: Workflow[..., Any]) -> None:

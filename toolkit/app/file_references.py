@@ -1,32 +1,60 @@
 """What alive refers to a file: runs that go on, tasks that are open, entities. Only here is every room known.
 
 References travel inside JSON texts, so the texts are searched for the file's id; ids are long enough to be no accident.
+What a codec has encoded is decoded and searched here, page by page: the database cannot look into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from toolkit.files import File, References, StubsOf
-    from toolkit.storage import Database
+    from toolkit.storage import Database, Payloads
 
 _MOST = 20
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Rows that may refer to a file: whose they are, by what they are told apart, and the columns to look into."""
+
+    kind: str
+    rows: str
+    owner: str
+    key: str
+    columns: Sequence[str]
+
+    def query(self) -> str:
+        """A page of what may hold the id: rows that do, and rows that are encoded."""
+        held = " OR ".join(f"{column} LIKE :id OR {column} LIKE :mark" for column in self.columns)
+        order = f"{self.owner}, {self.key}"
+        return (
+            f"SELECT {order}, {', '.join(self.columns)} FROM {self.rows} AND ({held}) "  # noqa: S608 - names are our own
+            f"AND ({order}) > (:owner, :key) ORDER BY {order} LIMIT {_PAGE}"
+        )
+
+
 _LIVE = "('pending', 'running', 'suspended', 'parked')"
-_QUERIES = {
-    "run": (
-        f"SELECT id FROM toolkit_run WHERE state IN {_LIVE} AND (input LIKE :id OR id IN "  # noqa: S608
-        "(SELECT run_id FROM toolkit_step WHERE result LIKE :id OR arguments LIKE :id) OR id IN "
-        "(SELECT run_id FROM toolkit_wait WHERE state = 'open' AND arguments LIKE :id)) ORDER BY id"
+_OF_RUN = f"JOIN toolkit_run AS r ON r.id = run_id WHERE r.state IN {_LIVE}"
+_PLACES = (
+    _Place("run", f"toolkit_run WHERE state IN {_LIVE}", "id", "id", ["input"]),
+    _Place("run", f"toolkit_step AS s {_OF_RUN}", "s.run_id", "s.path", ["s.result", "s.arguments"]),
+    _Place("run", f"toolkit_wait AS w {_OF_RUN} AND w.state = 'open'", "w.run_id", "w.id", ["w.arguments"]),
+    _Place(
+        "task",
+        "toolkit_task WHERE state IN ('open', 'claimed')",
+        "id",
+        "id",
+        ["files", "input", "suggested_data"],
     ),
-    "task": (
-        "SELECT id FROM toolkit_task WHERE state IN ('open', 'claimed') AND "
-        "(files LIKE :id OR input LIKE :id OR suggested_data LIKE :id) ORDER BY id"
-    ),
-}
+)
 
 
 def references_in(entities: Iterable[type[Any]]) -> References:
@@ -34,21 +62,63 @@ def references_in(entities: Iterable[type[Any]]) -> References:
     known = list(entities)
 
     async def references(file: File, session: AsyncSession) -> Sequence[str]:
-        from sqlalchemy import text
-
-        found: list[str] = []
-        for kind, query in _QUERIES.items():
-            rows = await session.exec(text(f"{query} LIMIT {_MOST}").bindparams(id=f"%{file.id}%"))  # type: ignore[call-overload]
-            found += [f"{kind} {row[0]}" for row in rows]
+        found: dict[str, None] = {}
+        for place in _PLACES:
+            count = 0
+            async for owner in _owners(place, file, session):
+                count += f"{place.kind} {owner}" not in found
+                found[f"{place.kind} {owner}"] = None
+                if count >= _MOST:
+                    break
         for entity in known:
-            found += await _in_entity(entity, file, session)
-        return found
+            found |= dict.fromkeys(await _in_entity(entity, file, session))
+        return list(found)
 
     return references
 
 
+async def _owners(place: _Place, file: File, session: AsyncSession) -> AsyncIterator[str]:
+    from sqlalchemy import text
+
+    from toolkit.storage import MARK, payloads_of
+
+    payloads = payloads_of((await session.connection()).dialect)
+    after = {"owner": "", "key": ""}
+    while True:
+        query = text(place.query()).bindparams(id=f"%{file.id}%", mark=f"{MARK}%", **after)
+        rows = [tuple(row) for row in await session.exec(query)]  # type: ignore[call-overload]
+        if payloads is None:
+            holding = _holding(rows, file.id, payloads, place)
+        else:
+            holding = await asyncio.to_thread(_holding, rows, file.id, payloads, place)
+        for owner in holding:
+            yield owner
+        if len(rows) < _PAGE:
+            return
+        after = {"owner": rows[-1][0], "key": rows[-1][1]}
+
+
+def _holding(rows: Sequence[tuple[Any, ...]], file_id: str, payloads: Payloads | None, place: _Place) -> list[str]:
+    """The owners of the rows that hold the id.
+
+    Raises:
+        PayloadNotDecoded: a row cannot be looked into, so nobody knows; the file must not go.
+    """
+    from toolkit.storage import readable
+
+    found = []
+    for owner, _, *cells in rows:
+        for cell in cells:
+            what = f"a payload of the {place.kind} {owner}"
+            plain = readable(cell, what=what) if payloads is None or cell is None else payloads.decode(cell, what=what)
+            if plain is not None and file_id in plain:
+                found.append(owner)
+                break
+    return found
+
+
 def stubs_in(database: Database) -> StubsOf:
-    """Which large values the journals of runs hold."""
+    """Which large values the journals of runs hold. Their stubs are not encoded: they say nothing of the value."""
 
     async def stubs_of(run_ids: Sequence[str]) -> set[str]:
         from sqlalchemy import bindparam, text

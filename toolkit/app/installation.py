@@ -82,6 +82,8 @@ class Installation:
             settings.database.url.get_secret_value(),
             synchronous="FULL" if settings.database.synchronous == "full" else "NORMAL",
         )
+        if definitions.payload_codec is not None:
+            self.database.use_codec(definitions.payload_codec)
         self.files = FileStore(
             self.database,
             FileStorages.from_configuration(
@@ -107,7 +109,10 @@ class Installation:
             stores_once=settings.files.store_once,
         )
         self.values = LargeValues(
-            self.files.storages, clock=self.database.clock, inline_bytes=settings.files.inline_bytes
+            self.files.storages,
+            clock=self.database.clock,
+            inline_bytes=settings.files.inline_bytes,
+            payloads=self.database.payloads,
         )
         self.sweeper = FileSweeper(
             self.database,

@@ -257,7 +257,7 @@ async def _service(target: str, *, config: Path | None, env: Any) -> AsyncIterat
 
     app = load_application(target)
     settings = load_settings(env=env, config=config or app.config, app_folder=app.folder)
-    database = Database(settings.database.url.get_secret_value())
+    database = Database(settings.database.url.get_secret_value(), payload_codec=app.definitions.payload_codec)
     await database.open()
     try:
         service = RuleService(

@@ -6,6 +6,7 @@ for each: what a crash leaves between the two is swept.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -19,6 +20,7 @@ from toolkit.errors import StorageError
 from toolkit.files.storages import BLOCK_BYTES, FileStorages, Storage
 from toolkit.files.sweeps import list_days
 from toolkit.ids import new_id
+from toolkit.storage import Payloads, readable_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +42,17 @@ StubsOf: TypeAlias = Callable[[Sequence[str]], Awaitable[set[str]]]
 class LargeValues:
     """Values above ``inline_bytes`` of UTF-8, in the storage that is declared ``shared``."""
 
-    def __init__(self, storages: FileStorages, *, clock: Clock, inline_bytes: int = INLINE_BYTES) -> None:
-        """Without a shared storage every value stays where it is."""
+    def __init__(
+        self,
+        storages: FileStorages,
+        *,
+        clock: Clock,
+        inline_bytes: int = INLINE_BYTES,
+        payloads: Payloads | None = None,
+    ) -> None:
+        """Without a shared storage every value stays where it is. ``payloads`` encodes what is stored."""
         self._storages = storages
+        self._payloads = payloads
         self._clock = clock
         self.inline_bytes = inline_bytes
 
@@ -59,6 +69,8 @@ class LargeValues:
         data = text.encode()
         if len(data) <= self.inline_bytes or _REFERENCE.search(text):
             return text
+        if self._payloads is not None:
+            data = await asyncio.to_thread(self._payloads.encode_bytes, data, what="a large value")
         place = self._storages.get(self._storages.shared)
         key = f"{_FOLDER}/{self._clock.now():%Y/%m/%d}/{run_id}.{new_id()}"
         await place.write(key, _blocks(data))
@@ -69,6 +81,7 @@ class LargeValues:
 
         Raises:
             StorageError: the bytes cannot be read, or are not those that were stored.
+            PayloadNotDecoded: they are encoded, and cannot be decoded here.
         """
         found = _STUB.fullmatch(text) if text.startswith("@") else None
         if found is None:
@@ -81,7 +94,10 @@ class LargeValues:
                 f"the bytes of a step's result in the storage {place.name!r} are not those that were stored; restore "
                 f"{found['key']!r} from a backup"
             )
-        return data.decode()
+        what = f"the large value {found['key']!r}"
+        if self._payloads is None:
+            return readable_bytes(data, what=what).decode()
+        return (await asyncio.to_thread(self._payloads.decode_bytes, data, what=what)).decode()
 
     async def sweep(self, stubs_of: StubsOf, *, before: datetime) -> int:
         """Delete the values that were written ``before`` and stand in no journal; how many there were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, for_rows, insert, update
+from toolkit.storage import PAYLOAD, Statement, for_rows, insert, update
 
 INSERT_TASKS = insert(
     "toolkit_task",
@@ -10,15 +10,15 @@ INSERT_TASKS = insert(
         "id": "text",
         "name": "text",
         "title": "text",
-        "description": "text",
+        "description": PAYLOAD,
         "message": "text",
         "workflow": "text",
         "run_id": "text",
         "state": "text",
-        "input": "text",
-        "suggested_data": "text",
-        "confidence": "text",
-        "files": "text",
+        "input": PAYLOAD,
+        "suggested_data": PAYLOAD,
+        "confidence": PAYLOAD,
+        "files": PAYLOAD,
         "output_schema_digest": "text",
         "assigned_to": "text",
         "candidates": "text",
@@ -44,7 +44,7 @@ INSERT_NOTIFICATIONS = insert(
         "id": "text",
         "task_id": "text",
         "event": "text",
-        "details": "text",
+        "details": PAYLOAD,
         "state": "text",
         "attempts": "integer",
         "due_at": "timestamptz",
@@ -55,13 +55,13 @@ INSERT_NOTIFICATIONS = insert(
 INSERT_CHANGES = insert(
     "toolkit_task_change",
     {"id": "text", "task_id": "text", "at": "timestamptz", "actor": "text", "action": "text"}
-    | {"note": "text", "details": "text"},
+    | {"note": PAYLOAD, "details": PAYLOAD},
 )
 
 # Before the tasks themselves: what was answered in the meantime was not cancelled.
 NOTE_CLOSED = for_rows(
     "note closed tasks",
-    {"id": "text", "task_id": "text", "at": "timestamptz", "note": "text"},
+    {"id": "text", "task_id": "text", "at": "timestamptz", "note": PAYLOAD},
     sqlite="INSERT INTO toolkit_task_change (id, task_id, at, actor, action, note, details) "
     "SELECT ?1, id, ?3, 'system', 'cancelled', ?4, '{}' FROM toolkit_task "
     "WHERE id = ?2 AND state IN ('open', 'claimed')",

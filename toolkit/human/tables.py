@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint, text
 from sqlmodel import Field
 
-from toolkit.storage import Table, UtcDateTime
+from toolkit.storage import Payload, Table, UtcDateTime
 
 
 class TaskRow(Table, table=True):
@@ -41,17 +41,17 @@ class TaskRow(Table, table=True):
     id: str = Field(primary_key=True, sa_type=Text)
     name: str = Field(sa_type=Text)
     title: str = Field(sa_type=Text)
-    description: str | None = Field(default=None, sa_type=Text)
+    description: str | None = Field(default=None, sa_type=Payload)
     message: str | None = Field(default=None, sa_type=Text)
     workflow: str = Field(sa_type=Text)
     run_id: str = Field(sa_type=Text)
     state: str = Field(sa_type=Text)
-    input: str = Field(sa_type=Text)
-    suggested_data: str | None = Field(default=None, sa_type=Text)
-    confidence: str | None = Field(default=None, sa_type=Text)
+    input: str = Field(sa_type=Payload)
+    suggested_data: str | None = Field(default=None, sa_type=Payload)
+    confidence: str | None = Field(default=None, sa_type=Payload)
     """How sure the suggestion is, by field: a JSON object of numbers from 0 to 1."""
-    files: str = Field(sa_type=Text)
-    output: str | None = Field(default=None, sa_type=Text)
+    files: str = Field(sa_type=Payload)
+    output: str | None = Field(default=None, sa_type=Payload)
     output_schema_digest: str = Field(sa_type=Text)
     assigned_to: str | None = Field(default=None, sa_type=Text)
     owner: str | None = Field(default=None, sa_type=Text)
@@ -74,8 +74,8 @@ class TaskRow(Table, table=True):
     completed_by: str | None = Field(default=None, sa_type=Text)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_by: str | None = Field(default=None, sa_type=Text)
-    end_reason: str | None = Field(default=None, sa_type=Text)
-    evidence: str | None = Field(default=None, sa_type=Text)
+    end_reason: str | None = Field(default=None, sa_type=Payload)
+    evidence: str | None = Field(default=None, sa_type=Payload)
     version: int = 1
 
 
@@ -110,8 +110,8 @@ class ChangeRow(Table, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
     actor: str = Field(sa_type=Text)
     action: str = Field(sa_type=Text)
-    note: str | None = Field(default=None, sa_type=Text)
-    details: str = Field(default="{}", sa_type=Text)
+    note: str | None = Field(default=None, sa_type=Payload)
+    details: str = Field(default="{}", sa_type=Payload)
 
 
 class DraftRow(Table, table=True):
@@ -121,7 +121,7 @@ class DraftRow(Table, table=True):
 
     task_id: str = Field(primary_key=True, sa_type=Text)
     person: str = Field(primary_key=True, sa_type=Text)
-    output: str = Field(sa_type=Text)
+    output: str = Field(sa_type=Payload)
     saved_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -133,11 +133,11 @@ class VoteRow(Table, table=True):
     task_id: str = Field(primary_key=True, sa_type=Text)
     voter: str = Field(primary_key=True, sa_type=Text)
     at: datetime = Field(sa_type=UtcDateTime)
-    output: str = Field(sa_type=Text)
+    output: str = Field(sa_type=Payload)
     is_rejection: int
     groups: str = Field(sa_type=Text)
     """Which of the quorum's groups the voter could speak for, then."""
-    evidence: str = Field(sa_type=Text)
+    evidence: str = Field(sa_type=Payload)
 
 
 class LinkRow(Table, table=True):
@@ -237,7 +237,7 @@ class NotificationRow(Table, table=True):
     event: str = Field(sa_type=Text)
     channel: str | None = Field(default=None, sa_type=Text)
     recipient: str | None = Field(default=None, sa_type=Text)
-    details: str = Field(default="{}", sa_type=Text)
+    details: str = Field(default="{}", sa_type=Payload)
     state: str = Field(default="pending", sa_type=Text)
     attempts: int = 0
     due_at: datetime = Field(sa_type=UtcDateTime)

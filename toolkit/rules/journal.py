@@ -15,12 +15,13 @@ from sqlalchemy import ColumnElement, and_, column, or_, table
 from sqlmodel import select
 
 from toolkit.errors import NotFound
-from toolkit.storage import Database, UtcDateTime
+from toolkit.storage import Database, Payload, UtcDateTime
 
 # The journal's own table, as far as it is read here; the engine writes it.
 _STEP = table(
     "toolkit_step",
-    *(column(name) for name in ("run_id", "path", "name", "kind", "state", "arguments", "result", "error", "details")),
+    *(column(name) for name in ("run_id", "path", "name", "kind", "state")),
+    *(column(name, Payload()) for name in ("arguments", "result", "error", "details")),
     column("started_at", UtcDateTime()),
 )
 _HEADS = (_STEP.c.run_id, _STEP.c.path, _STEP.c.name, _STEP.c.state, _STEP.c.started_at, _STEP.c.details)

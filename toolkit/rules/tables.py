@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint
 from sqlmodel import Field
 
-from toolkit.storage import Table, UtcDateTime
+from toolkit.storage import Payload, Table, UtcDateTime
 
 
 class VersionRow(Table, table=True):
@@ -29,7 +29,7 @@ class VersionRow(Table, table=True):
     contract_sha256: str = Field(sa_type=Text)
     graph: str = Field(sa_type=Text)
     compiled: str = Field(sa_type=Text)
-    report: str = Field(sa_type=Text)
+    report: str = Field(sa_type=Payload)
     note: str | None = Field(default=None, sa_type=Text)
     created_by: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -86,9 +86,9 @@ class CaseRow(Table, table=True):
 
     rule: str = Field(primary_key=True, sa_type=Text)
     name: str = Field(primary_key=True, sa_type=Text)
-    input: str = Field(sa_type=Text)
-    expected: str = Field(sa_type=Text)
-    note: str | None = Field(default=None, sa_type=Text)
+    input: str = Field(sa_type=Payload)
+    expected: str = Field(sa_type=Payload)
+    note: str | None = Field(default=None, sa_type=Payload)
     changed_by: str = Field(sa_type=Text)
     changed_at: datetime = Field(sa_type=UtcDateTime)
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 from toolkit.storage.commits import Deferred, GroupCommit
 from toolkit.storage.connections import Connection, DataRejected, OutcomeUnknown, StorageUnavailable
 from toolkit.storage.database import Database
+from toolkit.storage.payloads import (
+    MARK,
+    CompressedPayloads,
+    PayloadCodec,
+    PayloadNotDecoded,
+    PayloadNotEncoded,
+    Payloads,
+    Unencoded,
+    is_encoded,
+    readable,
+    readable_bytes,
+)
 from toolkit.storage.statements import (
+    PAYLOAD,
     Query,
     Request,
     Row,
@@ -25,15 +38,23 @@ from toolkit.storage.statements import (
 
 if TYPE_CHECKING:
     from toolkit.storage.sessions import is_passing, uninterrupted
-    from toolkit.storage.tables import Table, UtcDateTime
+    from toolkit.storage.tables import Payload, Table, UtcDateTime, payloads_of
 
 __all__ = [
+    "MARK",
+    "PAYLOAD",
+    "CompressedPayloads",
     "Connection",
     "DataRejected",
     "Database",
     "Deferred",
     "GroupCommit",
     "OutcomeUnknown",
+    "Payload",
+    "PayloadCodec",
+    "PayloadNotDecoded",
+    "PayloadNotEncoded",
+    "Payloads",
     "Query",
     "Request",
     "Row",
@@ -43,13 +64,18 @@ __all__ = [
     "StorageUnavailable",
     "Table",
     "Together",
+    "Unencoded",
     "UtcDateTime",
     "adapt",
     "both",
     "for_rows",
     "insert",
+    "is_encoded",
     "is_passing",
+    "payloads_of",
     "read_moment",
+    "readable",
+    "readable_bytes",
     "uninterrupted",
     "update",
 ]
@@ -57,7 +83,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Tables need SQLAlchemy, which the engine's path does without: load them when they are asked for."""
-    if name in {"Table", "UtcDateTime"}:
+    if name in {"Payload", "Table", "UtcDateTime", "payloads_of"}:
         from toolkit.storage import tables
 
         return getattr(tables, name)

@@ -14,6 +14,7 @@ from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigurationError, StorageError
 from toolkit.storage import schema
 from toolkit.storage.connections import Connection
+from toolkit.storage.payloads import PayloadCodec, Payloads
 from toolkit.storage.statements import Script
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", clock: Clock | None = None
+        self,
+        url: str,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        clock: Clock | None = None,
+        payload_codec: PayloadCodec | None = None,
     ) -> None:
         self.url = url
         self.dialect: Dialect = _dialect_of(url)
@@ -48,6 +54,9 @@ class Database:
         # waiting inside SQLite blocks a thread and starves whoever is unlucky.
         self.ticket = asyncio.Lock()
         self.on_foreign_commit: Callable[[], None] = _nothing
+        self.payloads: Payloads | None = None
+        if payload_codec is not None:
+            self.use_codec(payload_codec)
         self._writer: Connection | None = None
         self._reader: Connection | None = None
         self._sessions: Sessions | None = None
@@ -69,6 +78,10 @@ class Database:
         assert self._reader is not None, "the database is not open"
         return self._reader
 
+    def use_codec(self, codec: PayloadCodec) -> None:
+        """Encode payloads with ``codec`` from when the database is opened."""
+        self.payloads = Payloads(codec)
+
     async def open(self) -> None:
         """Connect and make the toolkit's tables where they are missing.
 
@@ -83,14 +96,19 @@ class Database:
             except OSError as error:
                 raise StorageError(f"the folder of the database {str(self.path)!r} cannot be made: {error}") from error
             self._writer = SqliteConnection(
-                self.path, synchronous=self.synchronous, on_foreign_commit=self._hear_foreign_commit
+                self.path,
+                synchronous=self.synchronous,
+                on_foreign_commit=self._hear_foreign_commit,
+                payloads=self.payloads,
             )
-            self._reader = SqliteConnection(self.path, synchronous=self.synchronous)
+            self._reader = SqliteConnection(self.path, synchronous=self.synchronous, payloads=self.payloads)
         else:
             from toolkit.storage.postgresql import PostgresqlConnection
 
-            self._writer = PostgresqlConnection(self.url, application="toolkit engine", plans_once=True)
-            self._reader = PostgresqlConnection(self.url, application="toolkit reader")
+            self._writer = PostgresqlConnection(
+                self.url, application="toolkit engine", plans_once=True, payloads=self.payloads
+            )
+            self._reader = PostgresqlConnection(self.url, application="toolkit reader", payloads=self.payloads)
         await schema.create(self._writer, self.dialect)
 
     async def close(self) -> None:

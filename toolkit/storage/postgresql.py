@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.payloads import Payloads
 from toolkit.storage.statements import Query, Request, Row, Rows, Script, Together, in_one
 
 T = TypeVar("T")
@@ -61,13 +62,16 @@ async def _plan_once(connection: Any) -> None:
 class PostgresqlConnection:
     """One connection, opened when first used and opened again after it was lost."""
 
-    def __init__(self, url: str, *, application: str = "toolkit", plans_once: bool = False) -> None:
+    def __init__(
+        self, url: str, *, application: str = "toolkit", plans_once: bool = False, payloads: Payloads | None = None
+    ) -> None:
         """With ``plans_once`` the server plans each statement once, not for each execution: for statements of which one
         plan is right whatever their parameters are.
         """
         self._url = url
         self._application = application
         self._plans_once = plans_once
+        self._payloads = payloads
         self._connection: Any = None
         self._lock = asyncio.Lock()
 
@@ -89,7 +93,7 @@ class PostgresqlConnection:
         async with self._lock:
             connection = await self._connected()
             try:
-                value, has_begun = await _advance(connection, script)
+                value, has_begun = await _advance(connection, script, self._payloads)
             except BaseException as error:
                 script.close()
                 await self._roll_back()
@@ -109,7 +113,8 @@ class PostgresqlConnection:
         async with self._lock:
             connection = await self._connected()
             try:
-                return await perform(connection, query)
+                rows = await perform(connection, query)
+                return rows if self._payloads is None else self._payloads.decoded(rows)
             except BaseException as error:
                 if connection.is_closed():
                     self._discard()
@@ -147,25 +152,28 @@ async def _uninterrupted(work: Any) -> Any:
         raise
 
 
-async def _advance(connection: Any, script: Script[T]) -> tuple[T, bool]:
+async def _advance(connection: Any, script: Script[T], payloads: Payloads | None) -> tuple[T, bool]:
     """What the script returns, and whether there is a transaction to commit."""
     has_begun = False
     try:
         request = next(script)
         while True:
+            if payloads is not None:
+                request = payloads.encoded(request)
             if isinstance(request, Rows) and request.is_alone:
                 request = script.send(await _perform_alone(connection, request))
                 continue
             if not has_begun:
                 await connection.execute("BEGIN")
                 has_begun = True
-            request = script.send(await perform(connection, request))
+            rows = await perform(connection, request)
+            request = script.send(rows if payloads is None else payloads.decoded(rows))
     except StopIteration as end:
         return end.value, has_begun
 
 
 async def _perform_alone(connection: Any, request: Request) -> list[Row]:
-    """One statement, which the server commits by itself."""
+    """One statement, which the server commits by itself; it returns no payload."""
     try:
         return await perform(connection, request)
     except BaseException as error:

@@ -42,6 +42,8 @@ class Sessions:
 
     def __init__(self, database: Database) -> None:
         self.engine = _sqlite_engine(database) if database.dialect == "sqlite" else _postgresql_engine(database)
+        # Where column types look for it: each engine has a dialect of its own, so two installations do not meet.
+        self.engine.sync_engine.dialect.payloads = database.payloads  # type: ignore[attr-defined]
 
     def open(self) -> AsyncSession:
         """A session that writes nothing before it is told to: a flush is explicit or belongs to the commit."""

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from toolkit.errors import StorageError
 from toolkit.storage.connections import DataRejected, Outcome, OutcomeUnknown, StorageUnavailable
+from toolkit.storage.payloads import Payloads
 from toolkit.storage.statements import ROWS_AT_ONCE, Query, Request, Row, Script, Together, adapt
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     return connection
 
 
-def transact(connection: sqlite3.Connection, script: Script[T]) -> T:
+def transact(connection: sqlite3.Connection, script: Script[T], payloads: Payloads | None = None) -> T:
     """Run ``script`` in one write transaction on ``connection``, here and now."""
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -76,7 +77,7 @@ def transact(connection: sqlite3.Connection, script: Script[T]) -> T:
         script.close()
         raise StorageUnavailable(f"SQLite did not begin a transaction: {error}") from error
     try:
-        value = _advance(connection, script)
+        value = _advance(connection, script, payloads)
     except BaseException as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -91,21 +92,25 @@ def transact(connection: sqlite3.Connection, script: Script[T]) -> T:
     return value
 
 
-def _advance(connection: sqlite3.Connection, script: Script[T]) -> T:
+def _advance(connection: sqlite3.Connection, script: Script[T], payloads: Payloads | None) -> T:
     try:
         request = next(script)
         while True:
-            request = script.send(perform(connection, request))
+            if payloads is None:
+                request = script.send(perform(connection, request))
+            else:
+                request = script.send(payloads.decoded(perform(connection, payloads.encoded(request))))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
 
 
-def look(connection: sqlite3.Connection, query: Query) -> list[Row]:
+def look(connection: sqlite3.Connection, query: Query, payloads: Payloads | None = None) -> list[Row]:
     """The rows of one reading statement, outside a transaction."""
     try:
-        return perform(connection, query)
+        rows = perform(connection, query)
     except sqlite3.Error as error:
         raise _as_storage_error(error) from error
+    return rows if payloads is None else payloads.decoded(rows)
 
 
 def perform(connection: sqlite3.Connection, request: Request) -> list[Row]:
@@ -144,23 +149,32 @@ class SqliteConnection:
     """A connection in a thread of its own; the event loop never waits for the disk."""
 
     def __init__(
-        self, path: Path, *, synchronous: str = "FULL", on_foreign_commit: Callable[[], None] | None = None
+        self,
+        path: Path,
+        *,
+        synchronous: str = "FULL",
+        on_foreign_commit: Callable[[], None] | None = None,
+        payloads: Payloads | None = None,
     ) -> None:
-        """``on_foreign_commit`` is called on the event loop after another process (or connection) has committed."""
+        """``on_foreign_commit`` is called on the event loop after another process (or connection) has committed.
+
+        ``payloads`` are encoded and decoded on the connection's own thread.
+        """
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[tuple[Job, Callable[[Any, BaseException | None], None]] | None] = (
             queue.SimpleQueue()
         )
         self._on_foreign_commit = on_foreign_commit
+        self._payloads = payloads
         self._connection = connect(path, synchronous=synchronous)
         self._thread = threading.Thread(target=self._serve, name="toolkit-sqlite", daemon=True)
         self._thread.start()
 
     async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
-        return cast("T", await self._submit(lambda connection: transact(connection, script)))
+        return cast("T", await self._submit(lambda connection: transact(connection, script, self._payloads)))
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return cast("list[Row]", await self._submit(lambda connection: look(connection, query)))
+        return cast("list[Row]", await self._submit(lambda connection: look(connection, query, self._payloads)))
 
     def run_blocking(self, script: Script[T]) -> T:
         """Like :meth:`run`, for another thread (the heartbeat); waits there."""
@@ -171,7 +185,7 @@ class SqliteConnection:
             box[:] = value, error
             done.set()
 
-        self._jobs.put((lambda connection: transact(connection, script), settle))
+        self._jobs.put((lambda connection: transact(connection, script, self._payloads), settle))
         done.wait()
         if box[1] is not None:
             raise box[1]
@@ -229,14 +243,15 @@ def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | Non
 class InlineConnection:
     """The same promises without a thread, for simulation and for tools that have no event loop to spare."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, path: Path, *, synchronous: str = "FULL", payloads: Payloads | None = None) -> None:
         self._connection = connect(path, synchronous=synchronous)
+        self._payloads = payloads
 
     async def run(self, script: Script[T], *, in_own_task: bool = True) -> T:
-        return transact(self._connection, script)
+        return transact(self._connection, script, self._payloads)
 
     async def read(self, query: Query) -> Sequence[Row]:
-        return look(self._connection, query)
+        return look(self._connection, query, self._payloads)
 
     async def close(self) -> None:
         self._connection.close()

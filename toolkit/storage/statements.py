@@ -23,6 +23,9 @@ _MARK = re.compile(r"\$(\d+)")
 # of 8.2 microseconds for a checkpoint, 10 instead of 23 for the state of a run; beyond 25 rows nothing is gained.
 ROWS_AT_ONCE = 25
 
+# The type of a column that holds business data as text: an installation's codec encodes it.
+PAYLOAD = "payload"
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -31,7 +34,8 @@ class Statement:
     Parameters are positional: ``?1`` on SQLite, ``$1`` on PostgreSQL. A list is a JSON array on SQLite (read it with
     ``json_each``) and an array on PostgreSQL. ``sqlite_many`` does the same for :data:`ROWS_AT_ONCE` rows, whose values
     follow one another; ``postgresql_lone`` for a single row, whose values come as they are: sixteen arrays of one value
-    take a driver and a server a tenth of a millisecond longer.
+    take a driver and a server a tenth of a millisecond longer. ``payloads`` are the parameters, counted from 0 and
+    named, that an installation's codec encodes; what comes back encoded is known by its mark.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Statement:
     postgresql: str
     sqlite_many: str | None = None
     postgresql_lone: str | None = None
+    payloads: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,9 +82,9 @@ Request = Query | Rows | Together
 Script = Generator[Request, list[Row], T]
 
 
-def both(name: str, sql: str) -> Statement:
+def both(name: str, sql: str, *, payloads: tuple[tuple[int, str], ...] = ()) -> Statement:
     """A statement whose text differs only in its parameter marks; write them as ``$1``."""
-    return Statement(name, sqlite=sql.replace("$", "?"), postgresql=sql)
+    return Statement(name, sqlite=sql.replace("$", "?"), postgresql=sql, payloads=payloads)
 
 
 @cache
@@ -107,14 +112,15 @@ def for_rows(
     sqlite_many: str | None = None,
     postgresql_lone: str | None = None,
 ) -> Statement:
-    """A statement for :class:`Rows` of ``columns``, given with their PostgreSQL types.
+    """A statement for :class:`Rows` of ``columns``, given with their PostgreSQL types, or as :data:`PAYLOAD`.
 
     PostgreSQL's text reads ``ROWS AS v``, which have the names of the columns; a text of its own for a lone row has its
     values as ``VALUES_OF_V``.
     """
     names = ", ".join(columns)
-    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(columns.values(), 1))
-    values = ", ".join(f"${at}::{kind}" for at, kind in enumerate(columns.values(), 1))
+    types = ["text" if kind == PAYLOAD else kind for kind in columns.values()]
+    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
+    values = ", ".join(f"${at}::{kind}" for at, kind in enumerate(types, 1))
     text = postgresql.replace("ROWS AS v", f"ROWS AS v({names})")
     return Statement(
         name,
@@ -124,6 +130,7 @@ def for_rows(
         postgresql_lone=(postgresql_lone or text.replace("ROWS", "(VALUES (VALUES_OF_V))")).replace(
             "VALUES_OF_V", values
         ),
+        payloads=tuple((at, name) for at, (name, kind) in enumerate(columns.items()) if kind == PAYLOAD),
     )
 
 

@@ -1,4 +1,4 @@
-"""The parent of every table of the toolkit, and the one column type on which the dialects differ."""
+"""The parent of every table of the toolkit, and the column types of its own: moments and payloads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, MetaData, Text
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import SQLModel
+
+from toolkit.errors import InvalidInput
+from toolkit.storage.connections import StorageUnavailable
+from toolkit.storage.payloads import MARK, PayloadNotEncoded, Payloads, is_encoded, readable
 
 # A metadata of our own: an author's `SQLModel.metadata` holds the author's tables and nothing else.
 _registry = registry(
@@ -54,3 +59,58 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.astimezone(UTC)
+
+
+class _NotEncoded(PayloadNotEncoded, DontWrapMixin):
+    """As it is: SQLAlchemy would wrap it in an error that quotes the values of the statement."""
+
+
+class _Unavailable(StorageUnavailable, DontWrapMixin):
+    """The codec cannot do it for now."""
+
+
+class _MarkRefused(InvalidInput, DontWrapMixin):
+    """A person's text would be taken for an encoded one when it is read again."""
+
+
+class Payload(TypeDecorator[str]):
+    """Text with business data: what the codec of the installation whose session it is makes of it."""
+
+    impl = Text
+    cache_ok = True
+    _column: Any = None
+
+    def _set_parent(self, parent: Any, outer: bool = False, **more: Any) -> None:
+        super()._set_parent(parent, outer=outer, **more)
+        self._column = parent
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        payloads = payloads_of(dialect)
+        if value is None:
+            return None
+        if payloads is None:
+            if is_encoded(value):
+                raise _MarkRefused(f"{self._place} cannot hold a text that begins with {MARK!r}")
+            return value
+        try:
+            return payloads.encode(value, column=self._place)
+        except PayloadNotEncoded as error:
+            raise _NotEncoded(error.codec, error.column, error.reason) from None
+        except StorageUnavailable as error:
+            raise _Unavailable(str(error)) from error
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        payloads = payloads_of(dialect)
+        if value is None or payloads is None:
+            return readable(value, what=self._place)
+        return payloads.decode(value, what=self._place)
+
+    @property
+    def _place(self) -> str:
+        return "a payload" if self._column is None else f"the column {self._column}"
+
+
+def payloads_of(dialect: Dialect) -> Payloads | None:
+    """What encodes the payloads of the installation whose sessions have this dialect; each has one of its own."""
+    found: Payloads | None = getattr(dialect, "payloads", None)
+    return found

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from toolkit.errors import SerializationError, StepTimeout, WrongContext
 from toolkit.serialization import Codec
@@ -26,6 +26,9 @@ from toolkit.workflows.scopes import Scope, StepContext, current_scope, entered
 from toolkit.workflows.states import StepKind, StepState
 from toolkit.workflows.upcasters import decode_recorded
 from toolkit.workflows.waits import sleep_on_record
+
+if TYPE_CHECKING:
+    from toolkit.workflows.sessions import StepSession
 
 T = TypeVar("T")
 Body = Callable[[], Awaitable[T]]
@@ -315,22 +318,25 @@ class _Call:
                 "kept; store it as a File and return the reference"
             )
         large_values = self.execution.engine.large_values
-        kept = text if large_values is None else await large_values.keep(text, run_id=self.execution.run.id)
-        record = self._row(StepState.SUCCEEDED, result=kept)
-        if context.session is not None:
-            try:
-                await context.session.commit_with(record)
-            except asyncio.CancelledError:
-                if place.is_dead:
-                    raise
-                raise self.execution.foreign_cancellation() from None
-            self.execution.note(record)
-        else:
-            try:
+        try:
+            kept = text if large_values is None else await large_values.keep(text, run_id=self.execution.run.id)
+            record = self._row(StepState.SUCCEEDED, result=kept)
+            if context.session is None:
                 await self.execution.record(record)
-            except DataRejected as error:
-                raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
+            else:
+                await self._commit_session(context.session, record, place)
+        except DataRejected as error:
+            raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
         return text
+
+    async def _commit_session(self, session: StepSession, record: StepRecord, place: Scope) -> None:
+        try:
+            await session.commit_with(record)
+        except asyncio.CancelledError:
+            if place.is_dead:
+                raise
+            raise self.execution.foreign_cancellation() from None
+        self.execution.note(record)
 
     async def _timed(self, body: Body[Any]) -> Any:
         """The attempt, given up when its time is up or when no heartbeat has come for too long."""

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from toolkit.errors import Conflict, DefinitionError, NotFound, RunFailed, RunStateError, StorageError
 from toolkit.serialization import codec_for
-from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable
+from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
 from toolkit.workflows.batches import Closer
@@ -486,14 +486,16 @@ class Engine:
         Raises:
             NotFound: there is no such run.
             RunFailed: it failed or was cancelled.
+            PayloadNotDecoded: this process cannot decode how it ended.
         """
         # A copy that waits may be out of date: the run may have gone on, and ended, elsewhere.
         ended = await self.completions.wait(run_id, is_resident=self.residents.holds(run_id))
         while ended.continued_as is not None:
             ended = await self.completions.wait(ended.continued_as, is_resident=False)
         if ended.state is RunState.SUCCEEDED:
-            return ended.result or "null"
-        cause = revive_error(ended.error) if ended.error else None
+            return readable(ended.result, what=f"the result of run {run_id}") or "null"
+        error = readable(ended.error, what=f"the error of run {run_id}")
+        cause = revive_error(error) if error else None
         raise RunFailed(
             run_id,
             state=ended.state,

@@ -10,9 +10,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from toolkit.storage import DataRejected
+from toolkit.storage import DataRejected, PayloadNotDecoded, is_encoded
 from toolkit.workflows.differences import describe_mismatch
-from toolkit.workflows.failures import RunCancelled, RunParked
+from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded
 from toolkit.workflows.journal import LINKED, Journal
 from toolkit.workflows.operations import (
     ClaimedRun,
@@ -162,7 +162,7 @@ class Execution:
 
         Raises:
             asyncio.CancelledError: the run is not ours any more.
-            RunParked: somebody other than the engine cancelled the caller.
+            RunParked: somebody other than the engine cancelled the caller, or it took something that cannot be decoded.
         """
         if self.is_dead:
             raise asyncio.CancelledError("this copy of the run was given up")
@@ -172,6 +172,8 @@ class Execution:
             if self.is_dead:
                 raise
             raise self.foreign_cancellation() from None
+        except PayloadNotDecoded as error:
+            raise RunUndecoded(error.what) from None
         except DataRejected:
             raise
         except Exception as error:
@@ -434,10 +436,12 @@ class Execution:
         """What is on record, if it is what the code asks for.
 
         Raises:
-            RunParked: it is something else.
+            RunParked: it is something else, or nothing that this process can decode.
         """
         if recorded.kind != kind or recorded.name != name:
             raise self.mismatch(recorded.path, recorded=recorded, kind=kind, name=name, arguments=recorded.arguments)
+        if is_encoded(recorded.result) or is_encoded(recorded.error):
+            raise RunUndecoded(f"what ended the wait at {recorded.path}")
         return recorded
 
     def unlike_wait(self, path: str, *, kind: str, name: str, arguments: str | None) -> RunParked:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from toolkit.errors import RecordedError
+from toolkit.storage import PayloadNotDecoded
 
 _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACE = 20_000
@@ -30,6 +31,13 @@ class RunParked(BaseException):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class RunUndecoded(RunParked):
+    """A run has a payload that this process cannot decode; it waits for a process that can."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{PayloadNotDecoded(what)}; then release the run")
 
 
 def record_error(error: BaseException, *, cause: str | None = None, errors: list[str] | None = None) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.errors import Conflict, NotFound
-from toolkit.storage import Query, Script, Statement, both, read_moment
+from toolkit.storage import Query, Script, Statement, both, read_moment, readable
 from toolkit.workflows.failures import error_chain
 from toolkit.workflows.statements import NOTIFY
 from toolkit.workflows.states import RunState, StepKind, StepState
@@ -170,6 +170,7 @@ _COPY_RUN = both(
        SELECT $2, workflow, $3, 'pending', coalesce($4, input), coalesce($5, input_digest), priority, 0, $6, 0, 0, $7,
            $8, $9, $10, $6, $11, CASE WHEN $8 IS NULL THEN NULL ELSE close_policy END, on_cancel, id, $12, $13
        FROM toolkit_run WHERE id = $1""",
+    payloads=((3, "input"),),
 )
 _COPY_RUN = Statement(
     _COPY_RUN.name,
@@ -177,6 +178,7 @@ _COPY_RUN = Statement(
     postgresql=_COPY_RUN.postgresql.replace("$6", "$6::timestamptz")
     .replace("$11,", "$11::timestamptz,")
     .replace("$8", "$8::text"),
+    payloads=_COPY_RUN.payloads,
 )
 _STEP_COLUMNS = "path, name, kind, state, started_at, ended_at, arguments, result, error, details, display_name"
 # Epoch 0, which no run ever has, says that the row was copied.
@@ -193,6 +195,7 @@ _GIVE_RESULT = both(
     "give result",
     "UPDATE toolkit_step SET state = 'succeeded', result = $3, error = NULL, details = $4, "
     "ended_at = coalesce(ended_at, started_at) WHERE run_id = $1 AND path = $2",
+    payloads=((2, "result"), (3, "details")),
 )
 _COPY_ATTRIBUTES = both(
     "copy attributes",
@@ -237,6 +240,8 @@ def _fork(
         yield Query(_LOCK_KEY, [f"start:{workflow}:{wanted.idempotency_key}"])
         if known := (yield Query(_FIND_KEYED, [workflow, wanted.idempotency_key])):
             return Forked(known[0][0], workflow, is_new=False)
+    if wanted.is_retry:
+        error = readable(error, what=f"the error of run {wanted.run_id}")
     journal = [
         Entry(path, kind, StepState(step_state), _moment(begun), read_moment(ended), failure)
         for path, kind, step_state, begun, ended, failure in (yield Query(_JOURNAL, [wanted.run_id]))
@@ -245,6 +250,8 @@ def _fork(
     results = dict(wanted.results or {})
     if wanted.is_retry:
         _check_retry(wanted.run_id, RunState(state))
+        for entry in journal:
+            readable(entry.error, what=f"the error of the step at {entry.path}")
         failed = find_failed_step(journal, error) if RunState(state) is RunState.FAILED else None
         _check_not_undone(wanted.run_id, journal, failed)
         kept = kept_by_retry(journal, failed)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from toolkit.storage import PayloadNotDecoded
+from toolkit.workflows.failures import RunUndecoded
+
 _MARK = "@"  # begins a stub and no JSON text
 
 
@@ -29,7 +32,11 @@ async def whole(text: str | None, large_values: LargeValues | None) -> str | Non
 
     Raises:
         StorageError: it is not where the stub says, or not what was stored.
+        RunParked: this process cannot decode it.
     """
     if text is None or large_values is None or not is_stub(text):
         return text
-    return await large_values.fetch(text)
+    try:
+        return await large_values.fetch(text)
+    except PayloadNotDecoded as error:
+        raise RunUndecoded(error.what) from error

@@ -7,9 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from toolkit.access import Principal, acting_as
-from toolkit.storage import DataRejected
+from toolkit.storage import MARK, DataRejected, Unencoded, is_encoded
 from toolkit.workflows.continuations import ContinuedAsNew, successor_of
-from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
+from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded, record_error, summary_of
 from toolkit.workflows.operations import Fate, Finished, FinishRun
 from toolkit.workflows.scopes import Scope, entered
 from toolkit.workflows.states import RunState
@@ -50,12 +50,16 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
             execution.check_alive()
             if execution.run.prior_epoch == 0:  # a run that was begun before hears of a cancel where it stands
                 execution.check()
+            check_readable(execution)
             text = workflow.upcasters.input(execution.run.input, version=execution.run.version)
             arguments = decode_recorded(workflow.signature, text, what="the input of the run")
             value: Any = await workflow.function(**arguments)
             return RunState.SUCCEEDED, workflow.signature.result.encode(value), None
     except RunCancelled:
         return RunState.CANCELLED, None, None
+    except RunUndecoded as parked:
+        # Readable for whoever is to release it, also where this process has another key than the others.
+        return RunState.PARKED, None, Unencoded(record_error(parked))
     except RunParked as parked:
         return RunState.PARKED, None, record_error(parked)
     except asyncio.CancelledError:
@@ -64,6 +68,26 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
         return RunState.PARKED, None, record_error(execution.foreign_cancellation())
     except Exception as error:  # noqa: BLE001 - the author's code, whatever it raises
         return RunState.FAILED, None, record_error(error)
+
+
+def check_readable(execution: Execution) -> None:
+    """See that this process can decode all that is on record of a run before its code begins.
+
+    Raises:
+        RunParked: it cannot. A wrong key is no failure of the run.
+    """
+    if is_encoded(execution.run.input):
+        raise RunUndecoded("the input of the run")
+    for step in execution.journal.values():  # each at each replay; what ended a step was written at once
+        given, ending = step.arguments, step.result or step.error
+        if (given is not None and given.startswith(MARK)) or (ending is not None and ending.startswith(MARK)):
+            raise RunUndecoded(f"the record of the step at {step.path}")
+    for step in execution.sightings.values():
+        if is_encoded(step.arguments) or is_encoded(step.details):
+            raise RunUndecoded(f"the record of the step at {step.path}")
+    for wait in execution.waits.values():
+        if is_encoded(wait.arguments):
+            raise RunUndecoded(f"the record of the wait at {wait.path}")
 
 
 async def _continue(execution: Execution, continued: ContinuedAsNew) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.errors import NotFound
-from toolkit.storage import Connection, Query, Statement, both, read_moment
+from toolkit.storage import Connection, Query, Statement, both, read_moment, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute, AttributeRow, read_attributes
 from toolkit.workflows.operations import EndedRun, StepRecord
@@ -173,6 +173,7 @@ async def find_run(connection: Connection, run_id: str) -> RunDetail:
 
     Raises:
         NotFound: there is none.
+        PayloadNotDecoded: this process cannot decode what is on record.
     """
     rows = await connection.read(Query(_FIND, [run_id]))
     if not rows:
@@ -180,6 +181,8 @@ async def find_run(connection: Connection, run_id: str) -> RunDetail:
     row = rows[0]
     attributes = [tuple(each[1:]) for each in await connection.read(Query(_ATTRIBUTES, [[run_id]]))]
     input_, result, error, reason, by, losses, deadline_at, continued_as, continued_from, progress = row[-10:]
+    for text, what in ((input_, "input"), (result, "result"), (error, "error"), (progress, "progress")):
+        readable(text, what=f"the {what} of run {run_id}")
     waits = [
         OpenWaitSummary(path, kind, name, key, reference, _moment(since), read_moment(deadline))
         for path, kind, name, key, reference, since, deadline in await connection.read(Query(_WAITS, [run_id]))
@@ -203,12 +206,21 @@ async def find_run(connection: Connection, run_id: str) -> RunDetail:
 async def list_steps(
     connection: Connection, run_id: str, *, after: str | None = None, limit: int | None = None
 ) -> list[StepRecord]:
-    """The journal of a run in the order in which its steps began, or a page of it after the step at path ``after``."""
+    """The journal of a run in the order in which its steps began, or a page of it after the step at path ``after``.
+
+    Raises:
+        PayloadNotDecoded: this process cannot decode what is on record.
+    """
     tail = "" if limit is None else f" LIMIT {int(limit)}"
     if after is None:
-        return [to_step(row) for row in await connection.read(Query(both("steps of run", _STEPS + tail), [run_id]))]
-    statement = both("steps of run after", _STEPS_AFTER + tail)
-    return [to_step(row) for row in await connection.read(Query(statement, [run_id, after]))]
+        rows = await connection.read(Query(both("steps of run", _STEPS + tail), [run_id]))
+    else:
+        rows = await connection.read(Query(both("steps of run after", _STEPS_AFTER + tail), [run_id, after]))
+    steps = [to_step(row) for row in rows]
+    for step in steps:
+        for text in (step.arguments, step.result, step.error, step.details):
+            readable(text, what=f"the record of the step at {step.path} of run {run_id}")
+    return steps
 
 
 async def run_states(connection: Connection, run_ids: Sequence[str]) -> dict[str, EndedRun]:

@@ -26,6 +26,7 @@ from toolkit.workflows.executions import Execution
 from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
 from toolkit.workflows.journal import PATCH
 from toolkit.workflows.operations import ClaimedRun, Fate, Operation, Recorded, StepRecord, WaitRecord
+from toolkit.workflows.performance import check_readable
 from toolkit.workflows.rows import to_claimed, to_step, to_wait
 from toolkit.workflows.runtime import Runtime
 from toolkit.workflows.scopes import Scope, entered
@@ -179,6 +180,7 @@ async def _perform(execution: _Rehearsal) -> _Ending:
     workflow, run = execution.workflow, execution.run
     try:
         with entered(Scope(execution, task=asyncio.current_task())):
+            check_readable(execution)
             text = workflow.upcasters.input(run.input, version=run.version)
             arguments = decode_recorded(workflow.signature, text, what="the input of the run")
             value: Any = await workflow.function(**arguments)

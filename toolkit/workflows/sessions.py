@@ -13,8 +13,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SerializationError, SessionError
 from toolkit.ids import new_id as any_id
-from toolkit.storage import Statement, adapt, uninterrupted
+from toolkit.storage import Payloads, Statement, adapt, payloads_of, uninterrupted
 from toolkit.workflows import statements as sql
+from toolkit.workflows.current import current_engine
 from toolkit.workflows.operations import StepRecord
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ _LEAVE_EVENT = Statement(
     postgresql="INSERT INTO toolkit_event (id, key, run_id, wait_id, payload, idempotency_key, created_at) "
     "VALUES ($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, clock_timestamp()) "
     "ON CONFLICT (key, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING",
+    payloads=((4, "payload"),),
 )
 _LOCK_KEY = Statement(
     "lock key",
@@ -204,9 +206,19 @@ async def _execute(connection: Any, statement: Statement, values: Any, dialect: 
 
 async def _perform(connection: Any, statement: Statement, values: Any, dialect: str) -> Any:
     """Run one of the engine's statements; returns SQLAlchemy's result."""
+    if (payloads := _payloads_for(connection)) is not None:
+        values = payloads.encoded_values(statement, values)
     try:
         if dialect == "sqlite":
             return await connection.exec_driver_sql(statement.sqlite, tuple(adapt(values)))
         return await connection.exec_driver_sql(statement.postgresql_lone or statement.postgresql, tuple(values))
     except UnicodeEncodeError as error:
         raise SerializationError(f"a text holds characters that no database takes: {error}") from error
+
+
+def _payloads_for(connection: Any) -> Payloads | None:
+    """What encodes payloads here; a session that is not the toolkit's own writes for whoever is running."""
+    if hasattr(connection.dialect, "payloads"):
+        return payloads_of(connection.dialect)
+    engine = current_engine()
+    return None if engine is None else engine.database.payloads

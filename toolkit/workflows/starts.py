@@ -41,6 +41,7 @@ _START = Statement(
                            coalesce($12::timestamptz, clock_timestamp()), coalesce($13::timestamptz, clock_timestamp()),
                            'pending', 0, 0, 0)
                    ON CONFLICT (workflow, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING id""",  # noqa: S608
+    payloads=((3, "input"),),
 )
 _LOCK_KEY = Statement(
     "lock key of start",
@@ -144,7 +145,10 @@ def _insert(connection: Connection, run: NewRun, *, engine: Engine) -> tuple[str
         run.due_at or now,
         now,
     )
-    if not _execute(connection, _START, values):
+    # The engine's, not the session's: that may be of an engine that the author has made for the same database.
+    payloads = engine.database.payloads
+    stored = values if payloads is None else payloads.encoded_values(_START, values)
+    if not _execute(connection, _START, stored):
         ((known_id, digest),) = _execute(connection, _FIND, (run.workflow, run.idempotency_key))
         if digest != run.input_digest:
             raise Conflict(

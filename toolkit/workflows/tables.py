@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field
 
-from toolkit.storage import Table, UtcDateTime
+from toolkit.storage import Payload, Table, UtcDateTime
 
 _RUN_STATES = "'pending', 'running', 'suspended', 'succeeded', 'failed', 'cancelled', 'parked'"
 _FINAL_STATES = "'succeeded', 'failed', 'cancelled'"
@@ -103,10 +103,10 @@ class RunRow(Table, table=True):
     workflow: str
     version: str | None = None
     state: str
-    input: str = Field(sa_type=Text)
+    input: str = Field(sa_type=Payload)
     input_digest: str
-    result: str | None = Field(default=None, sa_type=Text)
-    error: str | None = Field(default=None, sa_type=Text)
+    result: str | None = Field(default=None, sa_type=Payload)
+    error: str | None = Field(default=None, sa_type=Payload)
     priority: int = 0
     epoch: int = 0
     worker_id: str | None = None
@@ -132,7 +132,7 @@ class RunRow(Table, table=True):
     continued_from: str | None = None
     continued_as: str | None = None
     is_watched: bool | None = None
-    progress: str | None = Field(default=None, sa_type=Text)
+    progress: str | None = Field(default=None, sa_type=Payload)
     error_summary: str | None = None
     paused_by: str | None = None
     forked_from: str | None = None
@@ -171,10 +171,10 @@ class StepRow(Table, table=True):
     display_name: str | None = None
     kind: str
     state: str
-    arguments: str | None = Field(default=None, sa_type=Text)
-    result: str | None = Field(default=None, sa_type=Text)
-    error: str | None = Field(default=None, sa_type=Text)
-    details: str | None = Field(default=None, sa_type=Text)
+    arguments: str | None = Field(default=None, sa_type=Payload)
+    result: str | None = Field(default=None, sa_type=Payload)
+    error: str | None = Field(default=None, sa_type=Payload)
+    details: str | None = Field(default=None, sa_type=Payload)
     attempts: int = 1
     epoch: int
     event_seq: int | None = Field(default=None, sa_type=BigInteger)
@@ -211,7 +211,7 @@ class WaitRow(Table, table=True):
     after_seq: int = Field(default=0, sa_type=BigInteger)
     deadline_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     reference: str | None = None
-    arguments: str | None = Field(default=None, sa_type=Text)
+    arguments: str | None = Field(default=None, sa_type=Payload)
     created_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -248,7 +248,7 @@ class EventRow(Table, table=True):
     seq: int | None = Field(default=None, sa_type=BigInteger)
     run_id: str | None = None
     wait_id: str | None = None
-    payload: str | None = Field(default=None, sa_type=Text)
+    payload: str | None = Field(default=None, sa_type=Payload)
     idempotency_key: str | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
 

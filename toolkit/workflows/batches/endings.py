@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from toolkit.errors import RunFailed
-from toolkit.storage import Query, Script
+from toolkit.storage import Query, Script, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import INHERIT_ATTRIBUTES
 from toolkit.workflows.batches.state import LockedRun
@@ -229,6 +229,7 @@ class Endings(Waits):
             fresh = asked[id_]
             reason, by = recorded if fresh is None else fresh[1:]
             told = {"run_id": id_, "workflow": workflow, "reason": reason, "cancelled_by": by}
+            readable(input_, what=f"the input of run {id_}")
             text = json.dumps({"cancelled": {**told, "arguments": json.loads(input_)}})
             digest = hashlib.sha256(text.encode()).hexdigest()
             name, _, version = workflows[id_].partition(" ")

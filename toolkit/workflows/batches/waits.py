@@ -9,7 +9,7 @@ from dataclasses import replace
 from operator import itemgetter
 
 from toolkit.errors import NotFound, WaitTimeout
-from toolkit.storage import Query, Rows, Script
+from toolkit.storage import Query, Rows, Script, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.starts import Starts
 from toolkit.workflows.batches.state import LockedRun
@@ -73,6 +73,8 @@ class Waits(Starts):
         elif target.state.is_final:
             ((_, state, result, error, continued_as),) = yield Query(sql.RUN_STATES, [[watched]])
             yield from self._end_wait(wait, WaitState.DELIVERED)
+            for text in (result, error):
+                readable(text, what=f"how run {watched} ended")
             ending = ending_of(state, result=result, error=error, continued_as=continued_as)
             self._deliver(run, wait, StepState.SUCCEEDED, result=ending)
         elif not target.is_watched:

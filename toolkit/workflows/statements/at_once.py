@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, for_rows, update
+from toolkit.storage import PAYLOAD, Statement, for_rows, update
 from toolkit.workflows.statements.columns import STEP_COLUMNS
 from toolkit.workflows.statements.runs import INSERT_RUNS, RUN_TYPES, UPDATE_RUNS
 from toolkit.workflows.statements.steps import INSERT_STEPS, KEEP_WHAT_SUCCEEDED, STEP_TYPES
@@ -93,7 +93,7 @@ def _change_at_once(columns: dict[str, str], *, assign: str, as_known: str) -> S
 
 # Ends of runs that nothing else hangs on, and runs that go to wait and have heard of nothing meanwhile.
 FINISH_AT_ONCE = _change_at_once(
-    {"state": "text", "result": "text", "error": "text", "error_summary": "text", "now": "timestamptz"},
+    {"state": "text", "result": PAYLOAD, "error": PAYLOAD, "error_summary": "text", "now": "timestamptz"},
     assign=(
         "state = v.state, worker_id = NULL, warm_worker = NULL, due_at = NULL, result = coalesce(v.result, t.result), "
         "error = coalesce(v.error, t.error), error_summary = coalesce(v.error_summary, t.error_summary), "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, both, for_rows, insert, update
+from toolkit.storage import PAYLOAD, Statement, both, for_rows, insert, update
 
 UNNUMBERED_EVENTS = both(
     "unnumbered events",
@@ -85,7 +85,7 @@ INSERT_EVENTS = insert(
         "seq": "bigint",
         "run_id": "text",
         "wait_id": "text",
-        "payload": "text",
+        "payload": PAYLOAD,
         "idempotency_key": "text",
         "created_at": "timestamptz",
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, both, for_rows, insert, update
+from toolkit.storage import PAYLOAD, Statement, both, for_rows, insert, update
 
 EXISTING_RUNS = Statement(
     "existing runs",
@@ -92,7 +92,7 @@ RUN_TYPES = {
     "workflow": "text",
     "version": "text",
     "state": "text",
-    "input": "text",
+    "input": PAYLOAD,
     "input_digest": "text",
     "priority": "int",
     "epoch": "int",
@@ -131,8 +131,8 @@ UPDATE_RUNS = update(
         "cancel_requested_at": "timestamptz",
         "cancel_reason": "text",
         "cancelled_by": "text",
-        "result": "text",
-        "error": "text",
+        "result": PAYLOAD,
+        "error": PAYLOAD,
         "cancel_mode": "text",
         "continued_as": "text",
         "is_watched": "boolean",
@@ -164,7 +164,7 @@ INHERIT_PAUSE = update(
 
 SHOW_PROGRESS = update(
     "toolkit_run",
-    {"id": "text", "progress": "text"},
+    {"id": "text", "progress": PAYLOAD},
     assign="progress = v.progress",
     where="t.id = v.id",
     name="show progress",

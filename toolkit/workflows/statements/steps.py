@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, insert
+from toolkit.storage import PAYLOAD, Statement, insert
 from toolkit.workflows.statements.columns import STEP_COLUMNS
 
 STEPS_OF_RUNS = Statement(
@@ -32,11 +32,11 @@ STEP_TYPES = {
     "state": "text",
     "started_at": "timestamptz",
     "ended_at": "timestamptz",
-    "arguments": "text",
-    "result": "text",
-    "error": "text",
-    "details": "text",
-    "display_name": "text",
+    "arguments": PAYLOAD,
+    "result": PAYLOAD,
+    "error": PAYLOAD,
+    "details": PAYLOAD,
+    "display_name": PAYLOAD,
     "attempts": "int",
     "epoch": "int",
     "event_seq": "bigint",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.storage import Statement, for_rows, insert, update
+from toolkit.storage import PAYLOAD, Statement, for_rows, insert, update
 from toolkit.workflows.statements.columns import WAIT_COLUMNS
 
 OPEN_WAITS_OF_KEYS = Statement(
@@ -56,7 +56,7 @@ INSERT_WAITS = insert(
         "after_seq": "bigint",
         "deadline_at": "timestamptz",
         "reference": "text",
-        "arguments": "text",
+        "arguments": PAYLOAD,
         "display_name": "text",
         "state": "text",
         "created_at": "timestamptz",
