@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from toolkit.storage import Query, Statement, both, read_moment
+from toolkit.storage import PayloadCodec, Query, Statement, both, read_moment
 from toolkit.testing.clocks import VirtualClock
 from toolkit.testing.crashes import Crash, CrashingDatabase
 from toolkit.workflows import (
@@ -271,6 +271,7 @@ async def running_process(
     crash: Crash | None = None,
     prepare: Callable[[Engine], None] | None = None,
     options: EngineOptions | None = None,
+    payload_codec: PayloadCodec | None = None,
 ) -> AsyncIterator[Process]:
     """A process that works on the database ``url`` for the length of the block, or until it comes to ``crash``.
 
@@ -278,6 +279,8 @@ async def running_process(
     """
     world = World(clock or VirtualClock())
     database = CrashingDatabase(url, clock=world.clock, crash=crash)
+    if payload_codec is not None:
+        database.use_codec(payload_codec)
     await database.open()
     engine = Engine(database, workflows=workflows, options=options, runtime=world.runtime)
     if prepare is not None:
@@ -298,6 +301,7 @@ async def crash_everywhere(
     prepare: Callable[[Engine], None] | None = None,
     every: int = 1,
     most: int = 500,
+    payload_codec: PayloadCodec | None = None,
 ) -> dict[Crash, R]:
     """Play a scenario with a crash before, and again after, each commit that it makes; returns what each came to.
 
@@ -308,14 +312,13 @@ async def crash_everywhere(
     Raises:
         AssertionError: there are more than ``most`` points.
     """
-    clock = clock or VirtualClock()
+    world: dict[str, Any] = {"clock": clock or VirtualClock(), "prepare": prepare, "payload_codec": payload_codec}
     played: dict[Crash, R] = {}
     for when in ("before", "after"):
         for number in range(1, most + 1, every):
             crash = Crash(cast("Any", when), number)
-            outcome, has_crashed = await _play_once(
-                play, url, workflows, clock=clock, prepare=prepare, crash=crash, key=f"{crash} {len(played)}"
-            )
+            key = f"{crash} {len(played)}"
+            outcome, has_crashed = await _play_once(play, url, workflows, crash=crash, key=key, **world)
             played[crash] = outcome
             if not has_crashed:
                 break
@@ -329,12 +332,11 @@ async def _play_once(
     url: str,
     workflows: Sequence[Workflow[..., Any]],
     *,
-    clock: VirtualClock,
-    prepare: Callable[[Engine], None] | None,
     crash: Crash,
     key: str,
+    **world: Any,
 ) -> tuple[R, bool]:
-    async with running_process(url, *workflows, clock=clock, crash=crash, prepare=prepare) as first:
+    async with running_process(url, *workflows, crash=crash, **world) as first:
         playing = asyncio.ensure_future(play(first, key))
         crashing = asyncio.ensure_future(first.has_crashed.wait())
         await asyncio.wait([playing, crashing], return_when=asyncio.FIRST_COMPLETED)
@@ -345,5 +347,5 @@ async def _play_once(
         playing.cancel()
         await asyncio.wait([playing])
         await first.kill()
-    async with running_process(url, *workflows, clock=clock, prepare=prepare) as second:
+    async with running_process(url, *workflows, **world) as second:
         return await play(second, key), True
