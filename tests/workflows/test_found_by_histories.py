@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
 from tests.workflows.notes import note, notes
-from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script
+from toolkit.clock import SystemClock
+from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, sqlite
 from toolkit.testing import VirtualClock
 from toolkit.workflows import (
+    Engine,
     RunState,
     Workflow,
     check_cancellation,
@@ -265,3 +268,48 @@ def test_a_heartbeat_that_was_held_up_between_its_statements_says_how_long_it_wa
         held_up.send([(last + timedelta(seconds=100),)])
 
     assert ended.value.value == 100.0
+
+
+# Moments -------------------------------------------------------------------------------------------------------------
+
+
+class _TurnedClock(SystemClock):
+    """Set forward by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+async def test_what_waited_for_the_commit_of_another_process_is_dated_after_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database_url.startswith("sqlite"):
+        pytest.skip("on a server the moments are the server's")
+    clock = _TurnedClock()
+    database = Database(database_url, clock=clock)
+    await database.open()
+    engine = Engine(database, workflows=[has_a_word])
+    await engine.open()
+    assert database.path is not None
+    other = sqlite3.connect(database.path, isolation_level=None, check_same_thread=False)
+    transact = sqlite.transact
+
+    def let_an_hour_pass(*arguments: Any) -> Any:
+        if other.in_transaction:
+            clock.ahead = timedelta(hours=1)
+            other.execute("COMMIT")
+        return transact(*arguments)
+
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(sqlite, "transact", let_an_hour_pass)
+    began = clock.now()
+
+    run = await engine.start(has_a_word)
+
+    assert (await engine.get_run(run.id)).summary.created_at >= began + timedelta(hours=1)
+    await engine.close()
+    await database.close()
+    other.close()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from toolkit.storage import GroupCommit, OutcomeUnknown
+from toolkit.storage import GroupCommit, OutcomeUnknown, Script
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     DeliverEvents,
+    Effects,
     Fate,
     NoteProgress,
     OpenWait,
@@ -85,9 +86,8 @@ class Commits(GroupCommit[Operation]):
         rooms = engine.residents.rooms() if room else {}
         is_far = engine.database.dialect == "postgresql"
         worker = Worker(engine.worker_id, room, engine.closers, engine.new_id, rooms, is_far=is_far)
-        script = commit(operations, worker=worker, own_now=engine.own_now())
-        try:
-            outcomes, effects = await engine.database.run(script, in_own_task=False)  # nobody cancels a group's task
+        try:  # not in a task of its own: nobody cancels a group's
+            outcomes, effects = await engine.database.run(self._script(operations, worker), in_own_task=False)
         except OutcomeUnknown:
             engine.residents.doubt_deliveries()
             raise
@@ -99,3 +99,9 @@ class Commits(GroupCommit[Operation]):
         if effects.has_due_runs:
             engine.poke()
         return outcomes
+
+    def _script(self, operations: Sequence[Operation], worker: Worker) -> Script[tuple[list[Any], Effects]]:
+        """Where time is ours it is read when the transaction has begun: its moments come after those of the last one,
+        whichever process that was in.
+        """
+        return (yield from commit(operations, worker=worker, own_now=self._engine.own_now()))
