@@ -223,3 +223,16 @@ async def test_a_run_that_is_cut_off_from_outside_while_it_goes_to_wait_is_parke
 
     await until_state(engine, run.id, RunState.PARKED)
     assert "toolkit.workflows.timeout" in str((await engine.get_run(run.id)).error)
+
+
+@pytest.mark.parametrize("is_taking", [True, False])
+async def test_a_run_that_goes_to_wait_or_ends_leaves_its_room_to_one_that_begins(
+    begun: Database, is_taking: bool
+) -> None:
+    full = Worker("worker", room=0, closers={}, new_id=lambda: "", is_taking=is_taking)
+    starts = [StartRun(NewRun(run_id, "w", "{}", "digest")) for run_id in ("next", "last")]
+
+    _, effects = await begun.writer.run(commit([*starts, wait("one")], worker=full, own_now=_NOW))
+
+    assert [run.id for run in effects.started] == (["next"] if is_taking else [])
+    assert effects.has_due_runs

@@ -54,7 +54,8 @@ class GroupCommit(Generic[Operation]):
         self._commit = commit
         self._clock = clock
         self._spawn = spawn
-        self._waiting: list[_Entry[Operation]] = []
+        self._first: list[_Entry[Operation]] = []
+        self._others: list[_Entry[Operation]] = []
         self._drain: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.unavailable_since: float | None = None
@@ -77,10 +78,14 @@ class GroupCommit(Generic[Operation]):
         if self._loop is None:  # asking for the running loop is a system call on Python 3.11
             self._loop = asyncio.get_running_loop()
         future = Outcome(loop=self._loop)
-        self._waiting.append(_Entry(operation, future, then, failed))
+        (self._first if self.goes_first(operation) else self._others).append(_Entry(operation, future, then, failed))
         if self._drain is None:
             self._drain = self._spawn(self._drain_all())
         return future
+
+    def goes_first(self, operation: Operation) -> bool:
+        """Whether ``operation`` goes before those that do not, which have half of each group all the same."""
+        return False
 
     async def settle(self) -> None:
         """Return when nothing is waiting and nothing is under way."""
@@ -89,11 +94,19 @@ class GroupCommit(Generic[Operation]):
 
     async def _drain_all(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-                await self._commit_batch(batch)
+            while self._first or self._others:
+                await self._commit_batch(self._next_batch())
+                if self._others:  # what goes on by this commit may have more to ask, and goes first
+                    await asyncio.sleep(0)
         finally:
             self._drain = None
+
+    def _next_batch(self) -> list[_Entry[Operation]]:
+        first = min(len(self._first), max(_LARGEST_BATCH // 2, _LARGEST_BATCH - len(self._others)))
+        others = _LARGEST_BATCH - first
+        batch = self._first[:first] + self._others[:others]
+        del self._first[:first], self._others[:others]
+        return batch
 
     async def _commit_batch(self, batch: list[_Entry[Operation]]) -> None:
         pause = _FIRST_PAUSE
@@ -141,7 +154,7 @@ class GroupCommit(Generic[Operation]):
                 entry.then(outcome)
             if not entry.future.done():
                 entry.future.set_result(outcome)
-        self._waiting[:0] = deferred
+        self._first[:0] = deferred
         if len(deferred) == len(batch):  # everything we need is locked elsewhere: let the other one finish
             await self._clock.sleep(0.002)
 

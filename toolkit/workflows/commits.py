@@ -11,11 +11,13 @@ from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     DeliverEvents,
     Effects,
+    EmitEvent,
     Fate,
     NoteProgress,
     OpenWait,
     Operation,
     ReleaseRuns,
+    StartRun,
     Suspend,
     Suspended,
 )
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _DEPEND_ON_MEMORY = {OpenWait, Suspend, ReleaseRuns, NoteProgress}
 
 
+_FROM_OUTSIDE = {StartRun, EmitEvent}
+
+
 class Commits(GroupCommit[Operation]):
     """Group commit; what depends on memory is decided when its batch begins, after every batch before it."""
 
@@ -34,6 +39,10 @@ class Commits(GroupCommit[Operation]):
         super().__init__(self._commit_group, clock=engine.runtime.clock, spawn=engine.runtime.spawn)
         self._engine = engine
         self._notes: dict[str, NoteProgress] = {}
+
+    def goes_first(self, operation: Operation) -> bool:
+        """What is under way goes before what comes from outside: it makes the room that this needs."""
+        return type(operation) not in _FROM_OUTSIDE
 
     def submit_note(self, note: NoteProgress) -> None:
         """Commit how far a run has come; of several words before the next group only the last counts."""
@@ -82,10 +91,16 @@ class Commits(GroupCommit[Operation]):
 
     async def _commit_current(self, operations: Sequence[Operation]) -> Sequence[Any]:
         engine = self._engine
-        room = engine.residents.room if engine.is_taking_runs else 0
-        rooms = engine.residents.rooms() if room else {}
-        is_far = engine.database.dialect == "postgresql"
-        worker = Worker(engine.worker_id, room, engine.closers, engine.new_id, rooms, is_far=is_far)
+        is_taking = engine.is_taking_runs
+        worker = Worker(
+            engine.worker_id,
+            engine.residents.room if is_taking else 0,
+            engine.closers,
+            engine.new_id,
+            engine.residents.rooms() if is_taking else {},
+            is_taking=is_taking,
+            is_far=engine.database.dialect == "postgresql",
+        )
         try:  # not in a task of its own: nobody cancels a group's
             outcomes, effects = await engine.database.run(self._script(operations, worker), in_own_task=False)
         except OutcomeUnknown:

@@ -45,6 +45,7 @@ def commit(
         return kept
     batch = Batch(operations, worker=worker)
     yield from batch.lock(own_now)
+    batch.make_room()
     yield from batch.begin_runs()
     yield from batch.fire_schedules()
     batch.record_steps()

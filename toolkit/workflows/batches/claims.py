@@ -10,7 +10,15 @@ from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.endings import Endings
 from toolkit.workflows.batches.state import LockedRun
 from toolkit.workflows.failures import record_error
-from toolkit.workflows.operations import ClaimRuns, ParkUnknown, ReleaseRuns, TakeOver
+from toolkit.workflows.operations import (
+    ClaimRuns,
+    FinishRun,
+    OpenWait,
+    ParkUnknown,
+    ReleaseRuns,
+    Suspend,
+    TakeOver,
+)
 from toolkit.workflows.rows import to_claimed
 from toolkit.workflows.states import RunState
 
@@ -19,6 +27,18 @@ HEAD_START = timedelta(milliseconds=200)
 
 class Claims(Endings):
     """Every claim raises the epoch; from then on nobody else can write."""
+
+    def make_room(self) -> None:
+        """What ends or goes to wait in this batch leaves room for what begins in it.
+
+        One that is told something and does not wait after all is one too many for a moment; the limits of single
+        workflows are kept to the run.
+        """
+        if not self.worker.is_taking:
+            return
+        leaving = [*self._each(FinishRun), *self._each(Suspend)]
+        leaving += [(at, o) for at, o in self._each(OpenWait) if o.suspension is not None]
+        self.room += sum(self._fenced(o.run_id, o.epoch) is not None for _, o in leaving)
 
     def release(self) -> None:
         for at, operation in self._each(ReleaseRuns):

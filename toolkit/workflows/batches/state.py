@@ -54,8 +54,8 @@ class LockedRun:
 class Worker:
     """Who commits: its id, how many more runs it may take, and the ways in which kinds end their waits.
 
-    ``rooms`` says how many more it may take of each workflow that has a limit of its own. It ``is_far`` from its
-    database where each statement is a journey to a server.
+    ``rooms`` says how many more it may take of each workflow that has a limit of its own. Unless it ``is_taking`` it
+    takes none. It ``is_far`` from its database where each statement is a journey to a server.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Worker:
     closers: Mapping[str, Closer]
     new_id: Callable[[], str]
     rooms: Mapping[str, int] = field(default_factory=dict)
+    is_taking: bool = True
     is_far: bool = False
 
 
