@@ -113,6 +113,7 @@ class Engine:
         self.large_values: LargeValues | None = None
         self._workflows: dict[str, Workflow[Any, Any]] = {}
         self._versions: dict[str, Workflow[Any, Any]] = {}
+        self.limits: dict[str, int] = {}  # how many runs of a workflow may be active here, where it has a limit
         self.completions = Completions(database)
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their start: a history plays the same again
         self._is_open = False
@@ -155,7 +156,8 @@ class Engine:
             DefinitionError: another workflow has its name.
         """
         known = self._versions.setdefault(workflow.key, workflow)
-        self._workflows.setdefault(workflow.name, workflow)
+        if self._workflows.setdefault(workflow.name, workflow) is workflow and workflow.concurrency is not None:
+            self.limits[workflow.name] = workflow.concurrency
         if known is not workflow:
             raise DefinitionError(
                 f"two workflows are called {workflow.name!r}: {_place(known)} and {_place(workflow)}; give one a name= "

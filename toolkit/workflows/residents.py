@@ -65,8 +65,7 @@ class Residents:
 
     def rooms(self) -> dict[str, int]:
         """How many more it may take of each workflow that has a limit of its own."""
-        limits = {workflow.name: workflow.concurrency for workflow in self._engine.workflows.values()}
-        rooms = {name: limit for name, limit in limits.items() if limit is not None}
+        rooms = dict(self._engine.limits)
         if rooms:
             active = [execution.run.workflow for execution in self.running.values()]
             for name in [*active, *(arrival.workflow for arrival in self._loading.values())]:
