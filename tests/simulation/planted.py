@@ -16,17 +16,9 @@ from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
-from toolkit.workflows.operations import (
-    AttachedRows,
-    Fate,
-    Fired,
-    FireSchedule,
-    OpenWait,
-    Recorded,
-    RecordStep,
-    Suspend,
-)
+from toolkit.workflows.operations import AttachedRows, FireSchedule, OpenWait, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
+from toolkit.workflows.outcomes import Fate, Fired, Recorded
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.states import RunState
 

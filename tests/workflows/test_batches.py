@@ -10,7 +10,6 @@ from toolkit.storage import Database, Query, both
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     CancelRun,
-    Effects,
     EmitEvent,
     FinishRun,
     NewEvent,
@@ -21,10 +20,9 @@ from toolkit.workflows.operations import (
     StartRun,
     StepRecord,
     Suspend,
-    Suspended,
-    WaitOpened,
     WaitRecord,
 )
+from toolkit.workflows.outcomes import Effects, Suspended, WaitOpened
 from toolkit.workflows.states import RunState, StepKind, StepState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

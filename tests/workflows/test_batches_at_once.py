@@ -13,19 +13,15 @@ from toolkit.storage import Database, Request, Script, Together
 from toolkit.workflows.batches import commit
 from toolkit.workflows.operations import (
     CancelRun,
-    Effects,
-    Fate,
-    Finished,
     FinishRun,
     NewRun,
     OpenWait,
     Operation,
-    Recorded,
     StartRun,
     Suspend,
-    Suspended,
     WaitRecord,
 )
+from toolkit.workflows.outcomes import Effects, Fate, Finished, Recorded, Suspended
 from toolkit.workflows.states import RunState, StepKind, StepState
 
 RUNS = [f"run-{at}" for at in range(3)]

@@ -18,7 +18,6 @@ from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.commits import Commits
 from toolkit.workflows.operations import (
     CancelRun,
-    Effects,
     EmitEvent,
     NewEvent,
     NewRun,
@@ -28,6 +27,7 @@ from toolkit.workflows.operations import (
     Suspend,
     WaitRecord,
 )
+from toolkit.workflows.outcomes import Effects
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _LATER = _NOW + timedelta(hours=1)

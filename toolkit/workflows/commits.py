@@ -10,17 +10,15 @@ from toolkit.storage import GroupCommit, OutcomeUnknown, Script
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     DeliverEvents,
-    Effects,
     EmitEvent,
-    Fate,
     NoteProgress,
     OpenWait,
     Operation,
     ReleaseRuns,
     StartRun,
     Suspend,
-    Suspended,
 )
+from toolkit.workflows.outcomes import Effects, Fate, Suspended
 
 if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from toolkit.errors import NotFound
 from toolkit.storage import Database, StorageUnavailable
-from toolkit.workflows.operations import EndedRun
+from toolkit.workflows.outcomes import EndedRun
 from toolkit.workflows.queries import run_states
 
 

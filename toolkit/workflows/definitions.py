@@ -17,7 +17,8 @@ from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.journal import LINKED
 from toolkit.workflows.marks import find_mark, leave_mark
-from toolkit.workflows.operations import RUN_ENDED, NewRun, Recorded
+from toolkit.workflows.operations import RUN_ENDED, NewRun
+from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.signatures import Signature
 from toolkit.workflows.states import ClosePolicy, RunState, StepKind, StepState

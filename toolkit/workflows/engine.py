@@ -26,20 +26,17 @@ from toolkit.workflows.definitions import RunHandle, Workflow, workflow_key
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.large_values import LargeValues
 from toolkit.workflows.operations import (
-    Cancelled,
     CancelRun,
-    ClaimedRun,
     EmitEvent,
-    Emitted,
     NewEvent,
     NoteProgress,
     Operation,
     ReleaseRuns,
-    Started,
     StartRun,
     StepRecord,
 )
 from toolkit.workflows.orchestrator import Orchestrator
+from toolkit.workflows.outcomes import Cancelled, ClaimedRun, Emitted, Started
 from toolkit.workflows.queries import (
     RunDetail,
     RunSummary,

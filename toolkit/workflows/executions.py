@@ -14,18 +14,8 @@ from toolkit.storage import DataRejected, PayloadNotDecoded, is_encoded
 from toolkit.workflows.differences import describe_mismatch
 from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded
 from toolkit.workflows.journal import LINKED, Journal
-from toolkit.workflows.operations import (
-    ClaimedRun,
-    Fate,
-    Operation,
-    Recorded,
-    RecordStep,
-    StepRecord,
-    Suspend,
-    Suspended,
-    WaitOpened,
-    WaitRecord,
-)
+from toolkit.workflows.operations import Operation, RecordStep, StepRecord, Suspend, WaitRecord
+from toolkit.workflows.outcomes import ClaimedRun, Fate, Recorded, Suspended, WaitOpened
 from toolkit.workflows.states import CancelMode, StepKind, StepState
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolkit.workflows.operations import Recorded, StepRecord
+from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope
 from toolkit.workflows.states import StepKind, StepState
 

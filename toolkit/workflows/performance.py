@@ -10,7 +10,8 @@ from toolkit.access import Principal, acting_as
 from toolkit.storage import MARK, DataRejected, Unencoded, is_encoded
 from toolkit.workflows.continuations import ContinuedAsNew, successor_of
 from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded, record_error, summary_of
-from toolkit.workflows.operations import Fate, Finished, FinishRun
+from toolkit.workflows.operations import FinishRun
+from toolkit.workflows.outcomes import Fate, Finished
 from toolkit.workflows.scopes import Scope, entered
 from toolkit.workflows.states import RunState
 from toolkit.workflows.upcasters import decode_recorded

@@ -12,7 +12,8 @@ from toolkit.errors import NotFound
 from toolkit.storage import Connection, Query, Statement, both, read_moment, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute, AttributeRow, read_attributes
-from toolkit.workflows.operations import EndedRun, StepRecord
+from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.outcomes import EndedRun
 from toolkit.workflows.rows import to_step
 from toolkit.workflows.searches import RunFilter, conditions_of
 from toolkit.workflows.states import RunState

@@ -25,7 +25,8 @@ from toolkit.workflows.differences import find_differences
 from toolkit.workflows.executions import Execution
 from toolkit.workflows.failures import RunCancelled, RunParked, record_error, summary_of
 from toolkit.workflows.journal import PATCH
-from toolkit.workflows.operations import ClaimedRun, Fate, Operation, Recorded, StepRecord, WaitRecord
+from toolkit.workflows.operations import Operation, StepRecord, WaitRecord
+from toolkit.workflows.outcomes import ClaimedRun, Fate, Recorded
 from toolkit.workflows.performance import check_readable
 from toolkit.workflows.rows import to_claimed, to_step, to_wait
 from toolkit.workflows.runtime import Runtime

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from toolkit.storage import Query
 from toolkit.workflows import statements as sql
 from toolkit.workflows.executions import Execution
-from toolkit.workflows.operations import ClaimedRun, Effects, StepRecord, WaitRecord
+from toolkit.workflows.operations import StepRecord, WaitRecord
+from toolkit.workflows.outcomes import ClaimedRun, Effects
 from toolkit.workflows.performance import perform
 from toolkit.workflows.rows import to_claimed, to_step, to_wait
 from toolkit.workflows.states import RunState

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.storage import read_moment
-from toolkit.workflows.operations import ClaimedRun, NewRun, Started, StepRecord, WaitRecord
+from toolkit.workflows.operations import NewRun, StepRecord, WaitRecord
+from toolkit.workflows.outcomes import ClaimedRun, Started
 from toolkit.workflows.states import RunState, StepState, WaitState
 
 # Looking a state up takes a tenth of what calling the enum does.

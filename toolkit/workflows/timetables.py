@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from toolkit.errors import DefinitionError
 from toolkit.storage import DataRejected, OutcomeUnknown, Query, Rows, Script, read_moment
 from toolkit.workflows import statements as sql
-from toolkit.workflows.operations import Fate, Fired, FireSchedule, NewRun
+from toolkit.workflows.operations import FireSchedule, NewRun
+from toolkit.workflows.outcomes import Fate, Fired
 from toolkit.workflows.schedules import STARTED_BY, Schedule, place_of
 
 if TYPE_CHECKING:

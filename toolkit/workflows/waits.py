@@ -12,15 +12,8 @@ from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import codec_for
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
 from toolkit.workflows.marks import find_mark, leave_mark
-from toolkit.workflows.operations import (
-    AttachedRows,
-    Fate,
-    NewEvent,
-    NewRun,
-    OpenWait,
-    StepRecord,
-    WaitRecord,
-)
+from toolkit.workflows.operations import AttachedRows, NewEvent, NewRun, OpenWait, StepRecord, WaitRecord
+from toolkit.workflows.outcomes import Fate
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.states import StepKind, StepState
 

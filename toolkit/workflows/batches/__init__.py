@@ -24,7 +24,8 @@ from toolkit.workflows.batches.schedules import Schedules
 from toolkit.workflows.batches.state import Closer, Worker
 from toolkit.workflows.batches.waits import ending_of
 from toolkit.workflows.batches.writes import Writes
-from toolkit.workflows.operations import Effects, Operation
+from toolkit.workflows.operations import Operation
+from toolkit.workflows.outcomes import Effects
 
 __all__ = ["Batch", "Closer", "Worker", "commit", "ending_of"]
 

@@ -16,18 +16,8 @@ from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.starts import KEPT, KEPT_BUT_CANCELLED
 from toolkit.workflows.batches.state import Worker
 from toolkit.workflows.failures import summary_of
-from toolkit.workflows.operations import (
-    Effects,
-    EndedRun,
-    Fate,
-    Finished,
-    FinishRun,
-    Operation,
-    RecordStep,
-    StartRun,
-    Suspend,
-    Suspended,
-)
+from toolkit.workflows.operations import FinishRun, Operation, RecordStep, StartRun, Suspend
+from toolkit.workflows.outcomes import Effects, EndedRun, Fate, Finished, Suspended
 from toolkit.workflows.rows import begun_run, new_run_values, started_run
 from toolkit.workflows.states import RunState, StepState
 

@@ -10,15 +10,7 @@ from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.endings import Endings
 from toolkit.workflows.batches.state import LockedRun
 from toolkit.workflows.failures import record_error
-from toolkit.workflows.operations import (
-    ClaimRuns,
-    FinishRun,
-    OpenWait,
-    ParkUnknown,
-    ReleaseRuns,
-    Suspend,
-    TakeOver,
-)
+from toolkit.workflows.operations import ClaimRuns, FinishRun, OpenWait, ParkUnknown, ReleaseRuns, Suspend, TakeOver
 from toolkit.workflows.rows import to_claimed
 from toolkit.workflows.states import RunState
 

@@ -17,18 +17,15 @@ from toolkit.workflows.failures import record_error
 from toolkit.workflows.operations import (
     RUN_ENDED,
     AttachedRows,
-    Cancelled,
     CancelRun,
     CloseWaits,
-    EndedRun,
     ExpireWaits,
-    Fate,
-    Finished,
     FinishRun,
     NewRun,
     StepRecord,
     WaitRecord,
 )
+from toolkit.workflows.outcomes import Cancelled, EndedRun, Fate, Finished
 from toolkit.workflows.rows import to_wait
 from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepKind, StepState, WaitState
 

@@ -10,17 +10,8 @@ from typing import Any
 from toolkit.storage import Query, Rows, Script
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.waits import Waits
-from toolkit.workflows.operations import (
-    RUN_ENDED,
-    DeliverEvents,
-    EmitEvent,
-    Emitted,
-    Fate,
-    NewEvent,
-    Recorded,
-    RecordStep,
-    WaitRecord,
-)
+from toolkit.workflows.operations import RUN_ENDED, DeliverEvents, EmitEvent, NewEvent, RecordStep, WaitRecord
+from toolkit.workflows.outcomes import Emitted, Fate, Recorded
 from toolkit.workflows.rows import to_wait
 from toolkit.workflows.states import StepState, WaitState
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from toolkit.storage import Query, Script, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.starts import Starts
-from toolkit.workflows.operations import AttachedRows, Fate, Fired, FireSchedule
+from toolkit.workflows.operations import AttachedRows, FireSchedule
+from toolkit.workflows.outcomes import Fate, Fired
 
 
 class Schedules(Starts):

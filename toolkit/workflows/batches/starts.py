@@ -6,16 +6,8 @@ from toolkit.storage import Rows, Script
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import SET_ATTRIBUTES
 from toolkit.workflows.batches.state import BatchState
-from toolkit.workflows.operations import (
-    AttachedRows,
-    Fate,
-    NewRun,
-    Recorded,
-    RecordStep,
-    Started,
-    StartRun,
-    StepRecord,
-)
+from toolkit.workflows.operations import AttachedRows, NewRun, RecordStep, StartRun, StepRecord
+from toolkit.workflows.outcomes import Fate, Recorded, Started
 from toolkit.workflows.rows import begun_run, started_run
 from toolkit.workflows.states import RunState, StepState
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from toolkit.storage import read_moment
-from toolkit.workflows.operations import AttachedRows, Effects, NewEvent, NewRun, Operation, StepRecord, WaitRecord
+from toolkit.workflows.operations import AttachedRows, NewEvent, NewRun, Operation, StepRecord, WaitRecord
+from toolkit.workflows.outcomes import Effects
 from toolkit.workflows.states import RunState, WaitState
 
 # Ends the wait of a kind in the kind's own tables: rows of (reference, wait state, moment) -> what to write.

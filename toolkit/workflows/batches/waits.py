@@ -14,7 +14,8 @@ from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.starts import Starts
 from toolkit.workflows.batches.state import LockedRun
 from toolkit.workflows.failures import record_error
-from toolkit.workflows.operations import Fate, OpenWait, StepRecord, Suspend, Suspended, WaitOpened, WaitRecord
+from toolkit.workflows.operations import OpenWait, StepRecord, Suspend, WaitRecord
+from toolkit.workflows.outcomes import Fate, Suspended, WaitOpened
 from toolkit.workflows.rows import to_wait
 from toolkit.workflows.states import CancelMode, RunState, StepKind, StepState, WaitState
 

@@ -11,7 +11,8 @@ from toolkit.storage import Query, Rows, Script, Together
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.state import BatchState, LockedRun
 from toolkit.workflows.failures import summary_of
-from toolkit.workflows.operations import Fate, NoteProgress, StepRecord
+from toolkit.workflows.operations import NoteProgress, StepRecord
+from toolkit.workflows.outcomes import Fate
 from toolkit.workflows.rows import new_run_values, wait_values
 from toolkit.workflows.states import StepState, WaitState
 
