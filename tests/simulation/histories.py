@@ -20,7 +20,7 @@ from tests.simulation.databases import SimulatedDatabase, Weather, store
 from tests.simulation.judges import Judge
 from tests.simulation.loops import Host, SimulatedClock, SimulatedLoop
 from toolkit.errors import RunStateError, StorageError
-from toolkit.workflows import Engine, EngineOptions, Runtime, calls
+from toolkit.workflows import Engine, EngineOptions, Runtime, attempts
 
 _LEASE = 6.0
 _LONGEST_PAUSE = 0.8  # between two attempts, in memory: the engine's own is longer than a history
@@ -50,7 +50,7 @@ def play_history(seed: int) -> Report:
     store().clear()
     # Not drawn: the histories without a schedule are what they were before there were any.
     history = _History(random, has_schedule=seed % 6 == 0)
-    with patch.object(calls, "LONGEST_PAUSE", _LONGEST_PAUSE):
+    with patch.object(attempts, "LONGEST_PAUSE", _LONGEST_PAUSE):
         loop = loops.run(random, history.play)
     return Report(seed, history.judge.faults + loop.complaints, history.trace, loop.time())
 

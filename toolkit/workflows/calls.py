@@ -8,39 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from toolkit.errors import SerializationError, StepTimeout, WrongContext
+from toolkit.errors import SerializationError, WrongContext
 from toolkit.serialization import Codec
-from toolkit.storage import DataRejected
+from toolkit.workflows.attempts import Attempts, Body
 from toolkit.workflows.executions import details_of
-from toolkit.workflows.failures import record_error, revive_error
+from toolkit.workflows.failures import revive_error
 from toolkit.workflows.large_values import whole
-from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.retries import RetryPolicy
-from toolkit.workflows.scopes import Scope, StepContext, current_scope, entered
+from toolkit.workflows.scopes import current_scope
 from toolkit.workflows.states import StepKind, StepState
 from toolkit.workflows.upcasters import decode_recorded
-from toolkit.workflows.waits import sleep_on_record
-
-if TYPE_CHECKING:
-    from toolkit.workflows.sessions import StepSession
 
 T = TypeVar("T")
-Body = Callable[[], Awaitable[T]]
-
-logger = logging.getLogger(__name__)
-
-# A longer pause between two attempts is a timer on record, and the run may leave memory meanwhile.
-LONGEST_PAUSE = 5.0
-_LEASE_LOOK = 0.05
-_HEARTBEAT, _FAILED_ATTEMPTS = "heartbeat", "failed_attempts"  # in the details of a step
-_LONGEST_ERROR, _MOST_ERRORS = 1000, 20
-LARGEST_PAYLOAD = 50_000_000
 
 
 async def run_step(
@@ -92,7 +75,7 @@ async def run_step(
         return cast("T", decode_recorded(result, text, what=f"the result of the step at {path}"))
     if path in execution.waits:  # a wait is open where the code has a step now
         raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
-    call = _Call(
+    attempts = Attempts(
         scope=scope,
         task=scope.task,
         path=path,
@@ -105,7 +88,7 @@ async def run_step(
         retry=retry or RetryPolicy(max_retries=max_retries),
         can_wait=can_wait,
     )
-    return result.decode(await call.run(body, encode=result.encode))
+    return result.decode(await attempts.run(body, encode=result.encode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +127,7 @@ async def checkpoint(
     if recorded is not None and recorded.state is StepState.SUCCEEDED:
         text = await whole(recorded.result, scope.execution.engine.large_values)
         return Checkpoint(text or "null", fresh=False, details=details_of(recorded))
-    call = _Call(
+    attempts = Attempts(
         scope=scope,
         task=asyncio.current_task(),
         path=path,
@@ -156,272 +139,8 @@ async def checkpoint(
         retry=retry or RetryPolicy(),
         keeps_failures=False,
     )
-    value = await call.run(body)
-    return Checkpoint(value, fresh=True, details=call.details)
-
-
-class _Call:
-    """One step on its way from its first attempt to its checkpoint."""
-
-    __slots__ = (
-        "_on_beat",
-        "arguments",
-        "attempt",
-        "can_wait",
-        "clock",
-        "details",
-        "display_name",
-        "errors",
-        "execution",
-        "heartbeat_timeout",
-        "keeps_failures",
-        "kind",
-        "name",
-        "path",
-        "retry",
-        "scope",
-        "started_at",
-        "task",
-        "timeout",
-    )
-
-    def __init__(
-        self,
-        *,
-        scope: Scope,
-        task: asyncio.Task[Any] | None,
-        path: str,
-        name: str,
-        kind: str,
-        display_name: str | None,
-        arguments: str | None,
-        timeout: float | None,
-        retry: RetryPolicy,
-        heartbeat_timeout: float | None = None,
-        can_wait: bool = False,
-        keeps_failures: bool = True,
-    ) -> None:
-        self.scope, self.task = scope, task
-        self.execution = scope.execution
-        self.path, self.name, self.kind = path, name, kind
-        self.display_name, self.arguments = display_name, arguments
-        self.timeout, self.heartbeat_timeout, self.retry = timeout, heartbeat_timeout, retry
-        self.can_wait, self.keeps_failures = can_wait, keeps_failures
-        self.clock = self.execution.engine.runtime.clock
-        self.details: dict[str, Any] = {}
-        self.errors: list[str] = []
-        self.attempt = 1
-        self._on_beat: Callable[[], None] | None = None
-
-    async def run(self, body: Body[Any], *, encode: Callable[[Any], str] = str) -> str:
-        """The JSON text of the result, durable; ``encode`` makes it of what the body returns."""
-        self.scope.check()
-        if self.execution.is_pausing:
-            await self.scope.begin()
-        self.started_at = self.execution.moment()
-        self.execution.in_flight[self.path] = self
-        try:
-            if self.path in self.execution.last_pauses:
-                await self._skip_recorded_pauses()
-            while True:
-                if not self.execution.engine.is_leased:
-                    await self._await_lease()
-                context = self._new_context()
-                try:
-                    return await self._attempt(body, encode, context)
-                except BaseException as error:
-                    if context.session is not None:
-                        await context.session.give_up()
-                        self._check_cut_off(error)
-                    if not isinstance(error, Exception) or not await self._may_try_again(error):
-                        raise
-                await self.scope.begin()
-        finally:
-            self.execution.in_flight.pop(self.path, None)
-            self.execution.shown.discard(self.path)
-
-    def _check_cut_off(self, error: BaseException) -> None:
-        """A server that went away under the session is nobody's failure: the run is read again, as after a crash."""
-        from toolkit.storage import is_passing  # needs SQLAlchemy, which a step without a session does without
-
-        if is_passing(error):
-            self.execution.engine.residents.abandon(self.execution)
-            raise asyncio.CancelledError("the database went away under a step's session") from error
-
-    def _new_context(self) -> StepContext:
-        run = self.execution.run
-        return StepContext(
-            run.id,
-            self.path,
-            attempt=self.attempt,
-            details=self.details,
-            last_heartbeat=self._last_heartbeat() if self.details or self.execution.sightings else None,
-            on_beat=self._beat,
-            key_run_id=run.key_run_id,
-        )
-
-    async def _may_try_again(self, error: Exception) -> bool:
-        """Whether there is another attempt, once its time has come; if not, the failure is on record."""
-        pause = self.retry.delay_after(
-            error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
-        )
-        self._note_error(error)
-        if pause is None:
-            await self._keep_failure(error)
-            return False
-        logger.info(
-            "A step failed and is tried again",
-            extra={
-                "event": "step.retry",
-                "run_id": self.execution.run.id,
-                "step": self.path,
-                "attempt": self.attempt,
-                "error_type": type(error).__qualname__,
-                "pause_seconds": round(pause, 3),
-            },
-        )
-        await self._pause(pause)
-        self.attempt += 1
-        return True
-
-    async def _await_lease(self) -> None:
-        """A process that was held up begins nothing before it knows that the run is still its own."""
-        while not self.execution.engine.is_leased:
-            await self.clock.sleep(_LEASE_LOOK)
-            self.scope.check()
-
-    async def _attempt(self, body: Body[Any], encode: Callable[[Any], str], context: StepContext) -> str:
-        task = self.task
-        assert task is not None
-        place = Scope(
-            self.execution,
-            self.path,
-            task=task,
-            step=context,
-            can_wait=self.can_wait,
-            is_shielded=self.scope.is_shielded,
-        )
-        before = task.cancelling()
-        with entered(place):
-            try:
-                is_timed = self.timeout is not None or self.heartbeat_timeout is not None
-                text = encode(await (self._timed(body) if is_timed else body()))
-            except asyncio.CancelledError:
-                if place.is_dead:
-                    raise
-                if task.cancelling() > before:
-                    raise self.execution.foreign_cancellation() from None
-                raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
-        if len(text) > LARGEST_PAYLOAD:
-            raise SerializationError(
-                f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
-                "kept; store it as a File and return the reference"
-            )
-        large_values = self.execution.engine.large_values
-        try:
-            kept = text if large_values is None else await large_values.keep(text, run_id=self.execution.run.id)
-            record = self._row(StepState.SUCCEEDED, result=kept)
-            if context.session is None:
-                await self.execution.record(record)
-            else:
-                await self._commit_session(context.session, record, place)
-        except DataRejected as error:
-            raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
-        return text
-
-    async def _commit_session(self, session: StepSession, record: StepRecord, place: Scope) -> None:
-        try:
-            await session.commit_with(record)
-        except asyncio.CancelledError:
-            if place.is_dead:
-                raise
-            raise self.execution.foreign_cancellation() from None
-        self.execution.note(record)
-
-    async def _timed(self, body: Body[Any]) -> Any:
-        """The attempt, given up when its time is up or when no heartbeat has come for too long."""
-        loop = asyncio.get_running_loop()
-        silence = self.heartbeat_timeout
-        try:
-            async with (
-                asyncio.timeout(self.timeout) as limit,
-                asyncio.timeout(silence) as patience,
-            ):
-                if silence is not None:
-                    self._on_beat = lambda: patience.reschedule(loop.time() + silence)
-                return await body()
-        except TimeoutError:
-            if patience.expired() and silence is not None:
-                raise StepTimeout(self.name, silence, what="heartbeat") from None
-            if limit.expired() and self.timeout is not None:
-                raise StepTimeout(self.name, self.timeout) from None
-            raise
-        finally:
-            self._on_beat = None
-
-    def _beat(self, details: Any) -> None:
-        """The body still makes progress; from a thread as well."""
-        self.details[_HEARTBEAT] = details
-        self.execution.engine.call_in_loop(self._hear)
-
-    def _hear(self) -> None:
-        self.execution.shown.discard(self.path)  # the next look puts on record how far it is
-        if self._on_beat is not None:
-            self._on_beat()
-
-    def _last_heartbeat(self) -> Any:
-        if _HEARTBEAT not in self.details and (seen := self.execution.sightings.get(self.path)) is not None:
-            self.details.update({_HEARTBEAT: details_of(seen).get(_HEARTBEAT)})
-        return self.details.get(_HEARTBEAT)
-
-    def _note_error(self, error: Exception) -> None:
-        """Every attempt's error is kept: with the step's failure, or beside its result if a later attempt succeeds."""
-        self.errors.append(f"{type(error).__qualname__}: {error}")
-        if self.retry.max_retries:
-            self.details[_FAILED_ATTEMPTS] = [line[:_LONGEST_ERROR] for line in self.errors[-_MOST_ERRORS:]]
-
-    async def _keep_failure(self, error: Exception) -> None:
-        if not self.keeps_failures:
-            return
-        text = record_error(error, errors=self.errors)
-        await self.execution.record(self._row(StepState.FAILED, error=text))
-
-    def sighting(self) -> StepRecord:
-        """The row that shows people a step before it has ended."""
-        return self._row(StepState.RUNNING)
-
-    def _row(self, state: StepState, *, result: str | None = None, error: str | None = None) -> StepRecord:
-        return StepRecord(
-            run_id=self.execution.run.id,
-            path=self.path,
-            name=self.name,
-            kind=self.kind,
-            state=state,
-            started_at=self.started_at,
-            ended_at=None if state is StepState.RUNNING else self.execution.moment(),
-            arguments=self.arguments,
-            result=result,
-            error=error,
-            details=json.dumps(self.details) if self.details else None,
-            display_name=self.display_name,
-            attempts=self.attempt,
-            epoch=self.execution.epoch,
-        )
-
-    def _pause_path(self) -> str:
-        return f"{self.path}/retry/{self.attempt}"
-
-    async def _skip_recorded_pauses(self) -> None:
-        """After a crash, go on with the attempt that the last pause on record leads up to."""
-        self.attempt = self.execution.last_pauses[self.path]
-        await sleep_on_record(self.scope, self._pause_path(), seconds=0.0)
-        self.attempt += 1
-
-    async def _pause(self, seconds: float) -> None:
-        if seconds > LONGEST_PAUSE and self.scope.can_wait:
-            await sleep_on_record(self.scope, self._pause_path(), seconds=seconds)
-        else:
-            await self.clock.sleep(seconds)
+    value = await attempts.run(body)
+    return Checkpoint(value, fresh=True, details=attempts.details)
 
 
 def _same_arguments(recorded: str | None, now: str | None, reencode: Callable[[str], str] | None) -> bool:
@@ -439,12 +158,4 @@ def _same_arguments(recorded: str | None, now: str | None, reencode: Callable[[s
         return False
 
 
-def seconds_of(limit: float | timedelta | None) -> float | None:
-    """A limit in seconds; negative and ``None`` mean none."""
-    if limit is None:
-        return None
-    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-    return None if seconds < 0 else seconds
-
-
-__all__ = ["Checkpoint", "StepKind", "checkpoint", "run_step", "seconds_of"]
+__all__ = ["Checkpoint", "StepKind", "checkpoint", "run_step"]

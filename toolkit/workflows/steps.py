@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from toolkit.errors import DefinitionError
-from toolkit.workflows.calls import run_step, seconds_of
+from toolkit.workflows.attempts import seconds_of
+from toolkit.workflows.calls import run_step
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import current_scope
 from toolkit.workflows.signatures import Signature
