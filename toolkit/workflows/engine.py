@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
-from toolkit.errors import Conflict, DefinitionError, NotFound, RunFailed, RunStateError, StorageError
+from toolkit.errors import Conflict, NotFound, RunFailed, RunStateError, StorageError
 from toolkit.serialization import codec_for
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
 from toolkit.workflows.batches import Closer
-from toolkit.workflows.bulk import change_runs
 from toolkit.workflows.commits import Commits
 from toolkit.workflows.completions import Completions
 from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
-from toolkit.workflows.definitions import RunHandle, Workflow, workflow_key
+from toolkit.workflows.definitions import RunHandle, Workflow
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.large_values import LargeValues
 from toolkit.workflows.operations import (
@@ -36,7 +35,7 @@ from toolkit.workflows.operations import (
     StepRecord,
 )
 from toolkit.workflows.orchestrator import Orchestrator
-from toolkit.workflows.outcomes import Cancelled, ClaimedRun, Emitted, Started
+from toolkit.workflows.outcomes import Cancelled, Emitted, Started
 from toolkit.workflows.queries import (
     RunDetail,
     RunSummary,
@@ -46,6 +45,7 @@ from toolkit.workflows.queries import (
     list_steps,
     run_states,
 )
+from toolkit.workflows.registry import Registry
 from toolkit.workflows.residents import Residents
 from toolkit.workflows.runtime import Runtime
 from toolkit.workflows.schedule_control import ScheduleControl
@@ -108,9 +108,7 @@ class Engine:
         self.resources: dict[type, object] = {}
         self.closers: dict[str, Closer] = {}
         self.large_values: LargeValues | None = None
-        self._workflows: dict[str, Workflow[Any, Any]] = {}
-        self._versions: dict[str, Workflow[Any, Any]] = {}
-        self.limits: dict[str, int] = {}  # how many runs of a workflow may be active here, where it has a limit
+        self.registry = Registry()
         self.completions = Completions(database)
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order of their start: a history plays the same again
         self._is_open = False
@@ -122,7 +120,6 @@ class Engine:
         self.schedules = ScheduleControl(self)
         self._orchestrator = Orchestrator(self)
         self._commits = Commits(self)
-        self._versions[change_runs.key] = change_runs  # ours: advanced by any worker, started by `control` alone
         for workflow in workflows:
             self.register(workflow)
 
@@ -131,20 +128,7 @@ class Engine:
     @property
     def workflows(self) -> Mapping[str, Workflow[Any, Any]]:
         """The workflows that this engine can start, by name: of several versions the one that was registered first."""
-        return self._workflows
-
-    @property
-    def workflow_keys(self) -> list[str]:
-        """Every version of every workflow whose runs this engine can advance; see :attr:`Workflow.key`."""
-        return list(self._versions)
-
-    def workflow_of(self, run: ClaimedRun) -> Workflow[Any, Any]:
-        """The code that a run began with."""
-        return self._versions[workflow_key(run.workflow, run.version)]
-
-    def find_workflow(self, name: str, version: str | None) -> Workflow[Any, Any] | None:
-        """One version of a workflow, or ``None`` if this engine does not have it."""
-        return self._versions.get(workflow_key(name, version))
+        return self.registry.workflows
 
     def register(self, workflow: Workflow[Any, Any]) -> None:
         """Let this engine run ``workflow``.
@@ -152,16 +136,7 @@ class Engine:
         Raises:
             DefinitionError: another workflow has its name.
         """
-        known = self._versions.setdefault(workflow.key, workflow)
-        if self._workflows.setdefault(workflow.name, workflow) is workflow and workflow.concurrency is not None:
-            self.limits[workflow.name] = workflow.concurrency
-        if known is not workflow:
-            raise DefinitionError(
-                f"two workflows are called {workflow.name!r}: {_place(known)} and {_place(workflow)}; give one a name= "
-                "or a version= of its own"
-            )
-        if workflow.on_cancel is not None:
-            self.register(workflow.on_cancel)
+        self.registry.add(workflow)
 
     def register_schedule(self, schedule: Schedule) -> None:
         """Have this engine start runs by ``schedule``, and let it run the workflow.
@@ -172,11 +147,6 @@ class Engine:
         self.timetable.add(schedule)
         self.register(schedule.workflow)
         self.poke()
-
-    def require(self, workflow: Workflow[Any, Any]) -> None:
-        """Refuse a workflow that this engine does not know; its runs would wait for ever."""
-        if self._versions.get(workflow.key) is not workflow:
-            raise NotFound("registered workflow", workflow.key, known=list(self._versions))
 
     @property
     def is_open(self) -> bool:
@@ -348,9 +318,9 @@ class Engine:
             InvalidInput: the arguments do not fit; one entry a field.
             NotFound, Conflict: as for :meth:`start`.
         """
-        workflow = self._workflows.get(name)
+        workflow = self.workflows.get(name)
         if workflow is None:
-            raise NotFound("workflow", name, known=list(self._workflows))
+            raise NotFound("workflow", name, known=list(self.workflows))
         arguments = workflow.signature.parse(input)
         return await self.start_bound(
             workflow,
@@ -363,7 +333,7 @@ class Engine:
 
     async def start_bound(self, workflow: Workflow[Any, R], arguments: dict[str, Any], **more: Any) -> RunHandle[R]:
         """Like :meth:`start`, with the arguments bound to their names."""
-        self.require(workflow)
+        self.registry.require(workflow)
         run = workflow.new_run(self, arguments, **more)
         started: Started = await self._submit_durably(StartRun(run))
         if not started.is_new and started.input_digest != run.input_digest:
@@ -548,8 +518,3 @@ class Engine:
 
 def _notification() -> Script[None]:
     yield Query(sql.NOTIFY)
-
-
-def _place(workflow: Workflow[Any, Any]) -> str:
-    code = workflow.function.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"

@@ -174,7 +174,7 @@ class Orchestrator:
             waiter.cancel()
 
     async def _claim(self) -> None:
-        names = self._engine.workflow_keys
+        names = self._engine.registry.keys
         await self._run_suspects(names)
         while self._engine.is_open and self._residents.room > 0:
             limit = min(self._residents.room, _LARGEST_CLAIM)
@@ -264,7 +264,7 @@ class Orchestrator:
 
     async def _park_unknown(self) -> None:
         """Runs that no worker has taken for a while because nobody has their code."""
-        parked = await self._try(ParkUnknown(self._engine.workflow_keys, self._options.unknown_grace_seconds))
+        parked = await self._try(ParkUnknown(self._engine.registry.keys, self._options.unknown_grace_seconds))
         if parked:
             logger.error(
                 "Runs were parked because no worker has their workflow, or their version of it",

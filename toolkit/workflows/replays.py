@@ -142,7 +142,7 @@ async def check_live_runs(engine: Engine) -> AsyncIterator[Replay]:
     while rows := await engine.read(Query(sql.LIVE_RUNS, [after, _PAGE])):
         for recorded in await _read(engine, [id_ for (id_,) in rows]):
             run = recorded.run
-            workflow = engine.find_workflow(run.workflow, run.version)
+            workflow = engine.registry.find(run.workflow, run.version)
             if workflow is None:
                 key = workflow_key(run.workflow, run.version)
                 fault = f"there is no workflow {key!r} in this code; runs keep the version that they began with"

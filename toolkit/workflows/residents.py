@@ -66,7 +66,7 @@ class Residents:
 
     def rooms(self) -> dict[str, int]:
         """How many more it may take of each workflow that has a limit of its own."""
-        rooms = dict(self._engine.limits)
+        rooms = dict(self._engine.registry.limits)
         if rooms:
             active = [execution.run.workflow for execution in self.running.values()]
             for name in [*active, *(arrival.workflow for arrival in self._loading.values())]:
@@ -107,7 +107,7 @@ class Residents:
         if evicted:
             self._engine.spawn(self._load_woken(evicted))
         for run in effects.started:
-            self._begin(Execution(self._engine, run, self._engine.workflow_of(run)))
+            self._begin(Execution(self._engine, run, self._engine.registry.workflow_of(run)))
         warm, cold = [], []
         for run in effects.claimed:
             was_suspended = run.prior_state is RunState.SUSPENDED
@@ -116,7 +116,7 @@ class Residents:
                 if run.is_cancel_requested:
                     self.running[run.id].request_cancel()
             elif run.is_untouched:  # nothing is on record that would have to be read
-                self._begin(Execution(self._engine, run, self._engine.workflow_of(run)))
+                self._begin(Execution(self._engine, run, self._engine.registry.workflow_of(run)))
             else:
                 self._expect(run.id, run.epoch, workflow=run.workflow)
                 cold.append(run)
@@ -213,7 +213,7 @@ class Residents:
             arrival = self._welcome(run.id, run.epoch)
             if arrival is None or not self._engine.is_open:
                 continue
-            workflow = self._engine.workflow_of(run)
+            workflow = self._engine.registry.workflow_of(run)
             execution = Execution(self._engine, run, workflow, steps=steps[run.id], waits=waits[run.id])
             for record in arrival.delivered:
                 execution.deliver(record)
