@@ -220,7 +220,7 @@ class Workflow(Generic[P, R]):
         if not scope.can_wait:
             raise WrongContext(f"workflow {self.name!r} was awaited inside a step; await it in the workflow")
         execution = scope.execution
-        execution.engine.registry.require(self)
+        execution.engine.require(self)
         path = scope.next_path(self.name)
         arguments = self.signature.bind(args, kwargs)
         known = execution.journal.get(path) or execution.waits.get(path)
@@ -245,7 +245,7 @@ class Workflow(Generic[P, R]):
 
     async def _start_once(self, scope: Scope, arguments: dict[str, Any], **options: Any) -> RunHandle[R]:
         execution = scope.execution
-        execution.engine.registry.require(self)
+        execution.engine.require(self)
         path = scope.next_path(f"start:{self.name}")
         recorded = await find_mark(scope, path, name=self.name)
         if recorded is None:

@@ -138,6 +138,14 @@ class Engine:
         """
         self.registry.add(workflow)
 
+    def require(self, workflow: Workflow[Any, Any]) -> None:
+        """Refuse a workflow that is not registered here; its runs would wait for ever.
+
+        Raises:
+            NotFound: it is not.
+        """
+        self.registry.require(workflow)
+
     def register_schedule(self, schedule: Schedule) -> None:
         """Have this engine start runs by ``schedule``, and let it run the workflow.
 
@@ -333,7 +341,7 @@ class Engine:
 
     async def start_bound(self, workflow: Workflow[Any, R], arguments: dict[str, Any], **more: Any) -> RunHandle[R]:
         """Like :meth:`start`, with the arguments bound to their names."""
-        self.registry.require(workflow)
+        self.require(workflow)
         run = workflow.new_run(self, arguments, **more)
         started: Started = await self._submit_durably(StartRun(run))
         if not started.is_new and started.input_digest != run.input_digest:

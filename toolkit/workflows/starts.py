@@ -116,7 +116,7 @@ def start_on(
         raise WrongContext(
             f"{workflow.name!r} was to be started where no Toolkit is running; give it engine=app.services.engine"
         )
-    engine.registry.require(workflow)
+    engine.require(workflow)
     arguments = workflow.signature.bind(args, kwargs)
     run = workflow.new_run(engine, arguments, idempotency_key=idempotency_key, started_by=started_by)
     run_id, is_new = _insert(connection, run, engine=engine)
