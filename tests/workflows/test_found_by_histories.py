@@ -13,7 +13,7 @@ import pytest
 from tests.workflows.conftest import StartEngine, until, until_state
 from tests.workflows.notes import note, notes
 from toolkit.clock import SystemClock
-from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, sqlite
+from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, both, sqlite
 from toolkit.testing import VirtualClock
 from toolkit.workflows import (
     Engine,
@@ -27,10 +27,13 @@ from toolkit.workflows import (
     set_progress,
     statements,
     step,
+    suspend,
     wait_for_event,
     workflow,
 )
 from toolkit.workflows.heart import beat
+from toolkit.workflows.outcomes import ClaimedRun
+from toolkit.workflows.residents import Residents
 
 # A cancelled run that is read in again comes to where it stood before it hears of the cancel --------------------------
 
@@ -313,3 +316,41 @@ async def test_what_waited_for_the_commit_of_another_process_is_dated_after_it(
     await engine.close()
     await database.close()
     other.close()
+
+
+# Pauses --------------------------------------------------------------------------------------------------------------
+
+
+@workflow()
+async def naps_and_listens() -> str:
+    _, heard = await gather(suspend(interval=1.5), wait_for_event("tick", payload_type=str))
+    return heard
+
+
+async def test_a_wait_that_ends_while_a_pause_holds_up_its_replay_is_not_opened_again(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await start_engine(naps_and_listens)
+    run = await first.start(naps_and_listens)
+    await until_state(first, run.id, RunState.SUSPENDED)
+    await first.close()
+    second = await start_engine(naps_and_listens, poll_seconds=0.02)
+    load, loaded = Residents._load, list[str]()
+
+    async def load_and_pause(self: Residents, runs: Sequence[ClaimedRun]) -> None:
+        await second.control.pause(run.id)
+        await load(self, runs)
+        loaded.append(run.id)
+
+    monkeypatch.setattr(Residents, "_load", load_and_pause)
+    await second.emit_event("tick", "tock")
+    await until(lambda: loaded)
+    await until_state(second, run.id, RunState.SUSPENDED)
+    (nap,) = (await second.get_run(run.id)).waits
+    await until(lambda: nap.deadline_at is not None and second.runtime.clock.now() > nap.deadline_at)
+
+    await second.control.resume(run.id)
+
+    assert await asyncio.wait_for(second.wait_for_completion(run.id), 10) == '"tock"'
+    opened = both("test", "SELECT path FROM toolkit_wait WHERE kind = 'timer'")
+    assert len(await second.read(Query(opened))) == 1

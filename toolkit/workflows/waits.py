@@ -48,6 +48,8 @@ async def wait_on_record(
     if path in execution.journal:
         return execution.expect(execution.journal[path], kind=kind, name=name)
     await scope.begin()
+    if path in execution.journal:  # it has ended while a pause held us up
+        return execution.expect(execution.journal[path], kind=kind, name=name)
     if path not in execution.waits:
         wait = WaitRecord(
             id=wait_id or execution.engine.new_id(),
