@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from toolkit.cli.operators import record, with_engine
 from toolkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from toolkit.app import Toolkit
     from toolkit.workflows import Engine, RunDetail, RunFilter, RunSummary, StepRecord
 
 runs = typer.Typer(help="Runs: found, looked into, cancelled, paused, released, retried, forked.", no_args_is_help=True)
@@ -89,7 +89,7 @@ def list_runs(
     async def work(engine: Engine) -> list[RunSummary]:
         return await engine.list_runs(where, after=after, limit=limit)
 
-    for run in _with_engine(work, app=app, config=config, env=env):
+    for run in with_engine(work, app=app, config=config, env=env):
         print(_json_of(run) if as_json else _line_of(run))
 
 
@@ -108,7 +108,7 @@ def show(
     async def work(engine: Engine) -> tuple[RunDetail, list[StepRecord]]:
         return await engine.get_run(run), await engine.list_steps(run)
 
-    detail, steps = _with_engine(work, app=app, config=config, env=env)
+    detail, steps = with_engine(work, app=app, config=config, env=env)
     if as_json:
         print(_json_of(detail))
     else:
@@ -247,10 +247,18 @@ def _change_one(target: _Target, action: str, run: str, *, reason: str | None, *
                 told = f"{run} is {standing.state}{', paused' if standing.paused_at else ''}: nothing to {action}"
         if is_changed:
             made_id = made.run_id if action in {"retry", "fork"} else None
-            await _record(engine, _DONE[action][0], run, reason=reason, made=made_id, from_step=more.get("from_step"))
+            await record(
+                engine,
+                _DONE[action][0],
+                object_kind="run",
+                object_id=run,
+                reason=reason,
+                made=made_id,
+                from_step=more.get("from_step"),
+            )
         return told
 
-    print(_with_engine(work, app=target.app, config=target.config, env=target.env))
+    print(with_engine(work, app=target.app, config=target.config, env=target.env))
 
 
 def _change_many(
@@ -263,46 +271,26 @@ def _change_many(
         job = await engine.control.change_many(
             action, where, by=getpass.getuser(), reason=reason, at_most=found, **more
         )
-        await _record(engine, "runs.bulk_started", job.run_id, bulk_action=action, count=job.count, reason=reason)
+        await record(
+            engine,
+            "runs.bulk_started",
+            object_kind="run",
+            object_id=job.run_id,
+            bulk_action=action,
+            count=job.count,
+            reason=reason,
+        )
         return job.run_id
 
-    found = _with_engine(count, app=target.app, config=target.config, env=target.env)
+    found = with_engine(count, app=target.app, config=target.config, env=target.env)
     if not found:
         print(f"There is no run to {action}.")
         return
     if not is_agreed and not typer.confirm(f"{found} run(s) are meant. {action.capitalize()} them?"):
         print("Nothing was done.")
         return
-    job_id = _with_engine(begin, app=target.app, config=target.config, env=target.env)
+    job_id = with_engine(begin, app=target.app, config=target.config, env=target.env)
     print(f"A worker does it to {found} run(s): toolkit runs show {job_id}")
-
-
-async def _record(engine: Engine, action: str, run_id: str, **details: Any) -> None:
-    from toolkit.access import Principal, acting_as, record_audit
-
-    with acting_as(Principal(id=getpass.getuser(), kind="person")):
-        async with engine.database.session() as session:
-            await record_audit(
-                session,
-                action=action,
-                object_kind="run",
-                object_id=run_id,
-                details={key: value for key, value in details.items() if value is not None},
-            )
-
-
-def _with_engine(work: Callable[[Engine], Awaitable[Any]], *, app: str, config: Path | None, env: str) -> Any:
-    """What ``work`` gives with the engine of an application that advances no run here."""
-    application = _configured(app, config=config, env=env)
-    return application.run_standalone(lambda: work(application.services.engine))
-
-
-def _configured(target: str, *, config: Path | None, env: Any) -> Toolkit:
-    from toolkit.cli.targets import load_application
-    from toolkit.config import load_settings
-
-    app = load_application(target)
-    return app.configure(load_settings(env=env, config=config or app.config, app_folder=app.folder))
 
 
 # What is said -------------------------------------------------------------------------------------------------------

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli.operators import record, with_engine
+
 if TYPE_CHECKING:
     from toolkit.workflows import Engine, ScheduleSummary
-
-T = TypeVar("T")
 
 schedules = typer.Typer(help="Schedules: listed, paused, resumed, triggered.", no_args_is_help=True)
 
@@ -39,7 +38,7 @@ def list_schedules(
     async def work(engine: Engine) -> list[ScheduleSummary]:
         return await engine.schedules.list()
 
-    for schedule in _with_engine(work, app=app, config=config, env=env):
+    for schedule in with_engine(work, app=app, config=config, env=env):
         print(_json_of(schedule) if as_json else _line_of(schedule))
 
 
@@ -58,10 +57,10 @@ def pause(
     async def work(engine: Engine) -> str:
         if not await engine.schedules.pause(name, by=getpass.getuser()):
             return f"{name} is paused: nothing to pause"
-        await _record(engine, "schedule.paused", name, reason=reason)
+        await record(engine, "schedule.paused", object_kind="schedule", object_id=name, reason=reason)
         return f"Paused {name}"
 
-    print(_with_engine(work, app=app, config=config, env=env))
+    print(with_engine(work, app=app, config=config, env=env))
 
 
 @schedules.command()
@@ -81,10 +80,10 @@ def resume(
         due_at = (await engine.schedules.get(name)).due_at
         if not is_changed:
             return f"{name} is not paused: nothing to resume"
-        await _record(engine, "schedule.resumed", name, reason=reason)
+        await record(engine, "schedule.resumed", object_kind="schedule", object_id=name, reason=reason)
         return f"Resumed {name}: next at {due_at:%Y-%m-%d %H:%M:%S} UTC"
 
-    print(_with_engine(work, app=app, config=config, env=env))
+    print(with_engine(work, app=app, config=config, env=env))
 
 
 @schedules.command()
@@ -101,37 +100,12 @@ def trigger(
 
     async def work(engine: Engine) -> str:
         handle = await engine.schedules.trigger(name, by=getpass.getuser())
-        await _record(engine, "schedule.triggered", name, run_id=handle.id, reason=reason)
+        await record(
+            engine, "schedule.triggered", object_kind="schedule", object_id=name, run_id=handle.id, reason=reason
+        )
         return f"A worker takes it up: toolkit runs show {handle.id}"
 
-    print(_with_engine(work, app=app, config=config, env=env))
-
-
-# What is done -------------------------------------------------------------------------------------------------------
-
-
-async def _record(engine: Engine, action: str, name: str, **details: Any) -> None:
-    from toolkit.access import Principal, acting_as, record_audit
-
-    with acting_as(Principal(id=getpass.getuser(), kind="person")):
-        async with engine.database.session() as session:
-            await record_audit(
-                session,
-                action=action,
-                object_kind="schedule",
-                object_id=name,
-                details={key: value for key, value in details.items() if value is not None},
-            )
-
-
-def _with_engine(work: Callable[[Engine], Awaitable[T]], *, app: str, config: Path | None, env: Any) -> T:
-    """What ``work`` gives with the engine of an application that advances no run here."""
-    from toolkit.cli.targets import load_application
-    from toolkit.config import load_settings
-
-    application = load_application(app)
-    application.configure(load_settings(env=env, config=config or application.config, app_folder=application.folder))
-    return application.run_standalone(lambda: work(application.services.engine))
+    print(with_engine(work, app=app, config=config, env=env))
 
 
 # What is said -------------------------------------------------------------------------------------------------------
