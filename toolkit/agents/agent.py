@@ -309,9 +309,9 @@ class Agent(Generic[OutputT, ContextT]):
 
         if step_context() is None:
             return RecordedConfig.model_validate_json(await decide())
-        return RecordedConfig.model_validate_json(
-            (await checkpoint(f"{prefix}config", kind="compute", body=decide)).value
-        )
+        # It goes with the first answer: until that is paid for, nothing was done by it.
+        kept = await checkpoint(f"{prefix}config", kind="compute", body=decide, is_deferred=True)
+        return RecordedConfig.model_validate_json(kept.value)
 
     async def _definition(self) -> Definition:
         """By what this work is done: what the run began with, or what is active where it has not begun."""

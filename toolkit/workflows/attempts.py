@@ -49,6 +49,7 @@ class Attempts:
         "errors",
         "execution",
         "heartbeat_timeout",
+        "is_deferred",
         "keeps_failures",
         "kind",
         "name",
@@ -75,13 +76,14 @@ class Attempts:
         heartbeat_timeout: float | None = None,
         can_wait: bool = False,
         keeps_failures: bool = True,
+        is_deferred: bool = False,
     ) -> None:
         self.scope, self.task = scope, task
         self.execution = scope.execution
         self.path, self.name, self.kind = path, name, kind
         self.display_name, self.arguments = display_name, arguments
         self.timeout, self.heartbeat_timeout, self.retry = timeout, heartbeat_timeout, retry
-        self.can_wait, self.keeps_failures = can_wait, keeps_failures
+        self.can_wait, self.keeps_failures, self.is_deferred = can_wait, keeps_failures, is_deferred
         self.clock = self.execution.engine.runtime.clock
         self.details: dict[str, Any] = {}
         self.errors: list[str] = []
@@ -196,10 +198,12 @@ class Attempts:
         try:
             kept = text if large_values is None else await large_values.keep(text, run_id=self.execution.run.id)
             record = self._row(StepState.SUCCEEDED, result=kept)
-            if context.session is None:
-                await self.execution.record(record)
-            else:
+            if context.session is not None:
                 await self._commit_session(context.session, record, place)
+            elif self.is_deferred:
+                self.execution.defer(record)
+            else:
+                await self.execution.record(record)
         except DataRejected as error:
             raise SerializationError(f"the result of step {self.name!r} cannot be stored: {error}") from error
         return text

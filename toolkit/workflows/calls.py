@@ -109,12 +109,16 @@ async def checkpoint(
     display_name: str | None = None,
     retry: RetryPolicy | None = None,
     timeout: float | None = None,
+    is_deferred: bool = False,
 ) -> Checkpoint:
     """Keep what ``body`` returns under ``key`` of the step that the caller stands in.
 
     The key is explicit, so any task below the step may call this, in any order. ``body`` returns JSON text and runs
     in a place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they
     reach the caller as they are. ``arguments`` is shown, never compared.
+
+    One that ``is_deferred`` becomes durable with what the run commits next, or half a second later: for what may be
+    made anew as long as nothing that follows from it is on record.
 
     Raises:
         WrongContext: outside the body of a step.
@@ -138,6 +142,7 @@ async def checkpoint(
         timeout=timeout,
         retry=retry or RetryPolicy(),
         keeps_failures=False,
+        is_deferred=is_deferred,
     )
     value = await attempts.run(body)
     return Checkpoint(value, fresh=True, details=attempts.details)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from toolkit.storage import DataRejected, PayloadNotDecoded, is_encoded
+from toolkit.workflows.deferrals import Deferrals
 from toolkit.workflows.differences import describe_mismatch
 from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded
 from toolkit.workflows.journal import LINKED, Journal
@@ -84,6 +85,7 @@ class Execution:
         self.shields = 0  # sections under way that a cancel does not enter
         self.undoers = 0  # sections under way that undo what they did when the run is cancelled
         self.linked_ids: list[str] = []  # runs that were started to be ended with this one
+        self.deferrals = Deferrals(self)
         self._parked: dict[str, asyncio.Future[StepRecord]] = {}
         self._shielded_paths: set[str] = set()
         self._held: set[str] = set()
@@ -157,7 +159,7 @@ class Execution:
         if self.is_dead:
             raise asyncio.CancelledError("this copy of the run was given up")
         try:
-            outcome = await self.engine.submit(operation, then=then, failed=self._on_failed_commit)
+            outcome = await self._submit(operation, then=then)
         except asyncio.CancelledError:  # it comes when the commit is through
             if self.is_dead:
                 raise
@@ -171,7 +173,12 @@ class Execution:
         if outcome is Fate.LOST or getattr(outcome, "fate", None) is Fate.LOST:
             self.engine.residents.abandon(self)
             raise asyncio.CancelledError("another process owns the run")
+        self.deferrals.check()
         return outcome
+
+    def _submit(self, operation: Operation, *, then: Then | None) -> asyncio.Future[Any]:
+        self.deferrals.send()
+        return self.engine.submit(operation, then=then, failed=self.on_failed_commit)
 
     async def record(self, step: StepRecord, *, then: Then | None = None, **more: Any) -> Recorded:
         """Make a checkpoint durable and keep it in the journal; ``then`` as in :meth:`commit`."""
@@ -184,8 +191,13 @@ class Execution:
             self.request_cancel()
         return outcome
 
+    def defer(self, step: StepRecord) -> None:
+        """Make a checkpoint durable with what the run commits next, or at the engine's next look if that is sooner."""
+        self.deferrals.add(step)
+        self.note(step)
+
     def note(self, step: StepRecord) -> None:
-        """Keep a checkpoint that is durable."""
+        """Keep a checkpoint that is durable, or will be before anything that follows from it."""
         self.journal[step.path] = step
         self.has_progressed = True
         self.in_flight.pop(step.path, None)
@@ -293,9 +305,9 @@ class Execution:
         if not self.is_suspending:
             self.is_suspending = True
             operation = Suspend(self.run.id, self.epoch, self.next_deadline, self.cancel_mode)
-            self.engine.submit(operation, then=self._on_suspended, failed=self._on_failed_commit)
+            self._submit(operation, then=self._on_suspended)
 
-    def _on_failed_commit(self, error: BaseException) -> None:
+    def on_failed_commit(self, error: BaseException) -> None:
         """After a commit that failed, only the journal knows where the run stands, whoever waited for the commit."""
         if not isinstance(error, DataRejected):
             self.engine.residents.abandon(self)

@@ -312,7 +312,7 @@ class Orchestrator:
                         "A look at what others did failed; looking again",
                         extra={"event": "worker.look_failed", "reason": str(error)},
                     )
-                self._show_long_steps()
+                self._record_what_is_under_way()
         finally:
             if listener is not None:
                 await listener.close()
@@ -366,10 +366,11 @@ class Orchestrator:
         if touched:
             self._residents.read_deliveries(touched)
 
-    def _show_long_steps(self) -> None:
-        """Put steps on record that have run for more than a second, so that people see them."""
+    def _record_what_is_under_way(self) -> None:
+        """Put on record what was deferred, and steps that have run for more than a second, so that people see them."""
         before = self._clock.now() - timedelta(seconds=1)
         for execution in self._residents.running.values():
+            execution.deferrals.send()
             for step in execution.long_steps(began_before=before):
                 execution.shown.add(step.path)
                 self._engine.submit(RecordStep(execution.run.id, execution.epoch, step))
