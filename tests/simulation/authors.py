@@ -7,11 +7,11 @@ from random import Random
 from tests.simulation.programs import NEVER, Operation, Program
 
 _PLAIN = ["work"] * 6 + ["hasty", "patient", "growing", "beat", "sleep", "sleep", "wait", "wait", "wait", "late"]
-_PLAIN += ["message", "progress", "check", "poll", "pair"]
+_PLAIN += ["message", "progress", "check", "poll", "pair", "deal", "deal"]
 _NESTED = ["gather"] * 3 + ["twins"] * 3 + ["failing"] * 2 + ["race"] * 3 + ["limit", "limit", "each", "try", "fail"]
 _NESTED += ["child", "child", "policy", "bound", "start", "linked", "linked", "await"]
 _SECTIONS = ["shield", "shield", "saga", "saga", "saga"]  # of the workflow itself, not of a branch
-_IN_SESSIONS = ["book", "book", "book", "ask", "ask"]
+_IN_SESSIONS = ["book"] * 8 + ["ask"] * 4
 
 
 class Author:
@@ -76,6 +76,8 @@ class Author:
                 return ["check"]
             case "poll":
                 return ["poll", label, random.randint(1, 3)]
+            case "deal":
+                return ["deal", label, random.choice((1, 2, 2, 3))]
             case "book":
                 return ["book", label, random.randint(1, 2)]
             case "ask":

@@ -108,7 +108,7 @@ class _History:
             delays=random.choice(((0.0,), (0.0,), (0.0, 0.0, 0.001), (0.0, 0.0, 0.001, 0.01, 0.05))),
         )
         self.hearing = random.choice(_HEARING)
-        self.has_sessions = random.random() < 0.1
+        self.has_sessions = random.random() < 0.15
         self.options = EngineOptions(
             lease_seconds=_LEASE,
             poll_seconds=random.choice((1.0, 3.0)),
@@ -253,6 +253,8 @@ class _History:
             process = self.random.choice(alive)
             match self.random.choice(kinds):
                 case "crash":
+                    if self.random.random() < 0.4:
+                        await self._until_a_body_ends(process)
                     self._crash(process)
                 case "pause" if self.store.holder is not process.host:  # a held database would hold up everybody
                     seconds = self.random.choice(
@@ -271,6 +273,25 @@ class _History:
             await asyncio.gather(*closing)
         while kinds and self.loop.time() < end and not self._is_over():
             await asyncio.sleep(0.5)
+
+    async def _until_a_body_ends(self, process: Process) -> None:
+        """Between the end of a step's body and its checkpoint there is the most to lose."""
+        ended = self.loop.create_future()
+        wanted = "book/" if self.has_sessions else ""  # what writes to the database has more to lose
+
+        def observe(moment: str, worker_id: str, body: str, attempt: int) -> None:
+            is_it = moment == "end" and worker_id == process.engine.worker_id and wanted in body
+            if is_it and not ended.done():
+                ended.set_result(None)
+
+        programs.observers.append(observe)
+        try:
+            await asyncio.wait([ended], timeout=0.5)
+        finally:
+            programs.observers.remove(observe)
+        for _ in range(self.random.choice((0, 2, 5, 10, 20))):  # turns of the event loop, which take no time
+            await asyncio.sleep(0.0)
+        await asyncio.sleep(self.random.choice((0.0, 0.0, 0.001, 0.01)))
 
     def _is_over(self) -> bool:
         is_quiet = self.has_schedule or not self.judge.unfinished()

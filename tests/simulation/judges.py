@@ -293,6 +293,11 @@ _NEVER = {
     "a wait without its checkpoint": """SELECT w.run_id, w.path, w.state FROM toolkit_wait AS w
         WHERE w.state IN ('delivered', 'expired') AND NOT EXISTS (SELECT 1 FROM toolkit_step AS s
         WHERE s.run_id = w.run_id AND s.path = w.path)""",
+    # A decision may be made anew only as long as nothing that was done by it is on record.
+    "a unit of work without the decision that it goes by": """SELECT u.run_id, u.path, u.result, d.result
+        FROM toolkit_step AS u LEFT JOIN toolkit_step AS d ON d.run_id = u.run_id
+        AND d.path = substr(u.path, 1, instr(u.path, '/unit:')) || 'decision' WHERE u.name LIKE 'unit:%'
+        AND u.state = 'succeeded' AND u.result IS NOT d.result""",
     "two waits at one place": "SELECT run_id, path, count(*) FROM toolkit_wait GROUP BY 1, 2 HAVING count(*) > 1",
     # Steps of the workflow itself come one after the other: when the next begins, the branches before it are closed.
     "a wait of a branch that was given up before": """SELECT w.run_id, w.path, w.state, n.path FROM toolkit_step AS g

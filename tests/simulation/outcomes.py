@@ -90,7 +90,7 @@ def paths_before(program: Program, path: str) -> list[str]:
     before: list[str] = []
     for operation in program:
         match operation:
-            case [("work" | "hasty" | "patient" | "growing" | "beat" | "book" | "message") as name, *_]:
+            case [("work" | "hasty" | "patient" | "growing" | "beat" | "book" | "deal" | "message") as name, *_]:
                 pass
             case ["sleep", _]:
                 name = "suspend"
@@ -132,7 +132,7 @@ def _compare(program: Program, result: Any, heard: dict[str, list[int]]) -> str 
 
 def _compare_one(operation: Operation, value: Any, heard: dict[str, list[int]]) -> str | None:
     match operation:
-        case [("work" | "hasty" | "patient" | "growing" | "beat" | "book"), label, _]:
+        case [("work" | "hasty" | "patient" | "growing" | "beat" | "book" | "deal"), label, _]:
             return None if value == f"did {label}" else f"step {label} gave {value!r}"
         case [("sleep" | "emit" | "message" | "progress" | "check"), *_]:
             return None if value is None else f"{operation} gave {value!r}"

@@ -16,6 +16,7 @@ from toolkit.workflows import branches, cancellations, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
+from toolkit.workflows.executions import Execution
 from toolkit.workflows.operations import AttachedRows, FireSchedule, OpenWait, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.outcomes import Fate, Fired, Recorded
@@ -158,6 +159,11 @@ def _claim_in_the_same_epoch() -> Any:
     return patch.object(Batch, "claim", claim_softly)
 
 
+def _submits_alone(self: Execution, operation: Any, *, then: Any) -> Any:
+    """What the run commits leaves behind what stands before it."""
+    return self.engine.submit(operation, then=then, failed=self.on_failed_commit)
+
+
 def _fires_what_it_read(self: Any) -> Generator[Any, Any, None]:
     """The row is neither locked nor compared."""
     for at, operation in self._each(FireSchedule):
@@ -190,6 +196,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a shield that was entered asks again on a replay": _asks_again,
     "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),
     "a schedule fires what it has read": lambda: patch.object(Batch, "fire_schedules", _fires_what_it_read),
+    "what was deferred waits for the next look": lambda: patch.object(Execution, "_submit", _submits_alone),
     "a notification is the only thing that wakes": lambda: patch.object(Orchestrator, "_pause", _until_poked),
 }
 

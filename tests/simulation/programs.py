@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any, Literal, cast
 
@@ -25,6 +26,7 @@ from toolkit.workflows import (
     RetryPolicy,
     Schedule,
     check_cancellation,
+    checkpoint,
     compensation,
     continue_as_new,
     current_engine,
@@ -170,6 +172,29 @@ async def book(label: str, entries: int) -> str:
     return f"did {label}"
 
 
+_made = count()
+
+
+@step()
+async def deal(label: str, units: int) -> str:
+    """Decides something, then does units of work by it, each with a checkpoint; the first takes the decision along."""
+    decision = await checkpoint("decision", kind="compute", body=_decide, is_deferred=True)
+    for number in range(units):
+        await checkpoint(f"unit:{number}", kind="compute", body=partial(_deal, decision.value))
+    return f"did {label}"
+
+
+async def _decide() -> str:
+    """Another decision each time that it is made; of one length, for a copy in memory is weighed."""
+    return f'"{next(_made):09}"'
+
+
+async def _deal(decision: str) -> str:
+    with _observed():
+        await asyncio.sleep(0.005)
+    return decision
+
+
 # Questions to people -----------------------------------------------------------------------------------------------
 
 _ASK = insert("question", {"id": "text", "wait_id": "text", "run_id": "text", "state": "text"})
@@ -243,6 +268,8 @@ async def _perform(operation: Operation) -> Any:
             return await fail(label)
         case ["book", label, entries]:
             return await book(label, entries)
+        case ["deal", label, units]:
+            return await deal(label, units)
         case ["poll", label, wanted]:
             numbers = count(1)
             return await poll_until(lambda: probe(label, next(numbers)), until=lambda n: n >= wanted, every=0.05)
