@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from benchmarks.engine import sizes
 from benchmarks.engine.figures import Figures, per_step, resident_bytes, spread
+from toolkit.garbage import collect_rarely
 from toolkit.storage import Database, Query, both
 from toolkit.workflows import Engine, Workflow, gather, step, wait_for_event, workflow
 
@@ -83,12 +84,13 @@ WORKFLOWS: list[Workflow[..., Any]] = [five_steps, waits, many_steps, many_steps
 
 @asynccontextmanager
 async def running(url: str) -> AsyncIterator[Engine]:
-    """An engine with its defaults, warmed up: every statement has been prepared once."""
+    """An engine with its defaults in a process that serves for long, warmed up: every statement has been prepared."""
     database = Database(url)
     await database.open()
     engine = Engine(database, workflows=WORKFLOWS)
     await engine.open()
     await asyncio.gather(*(one_run(engine) for _ in range(20)))
+    collect_rarely()
     yield engine
     await engine.close()
     await database.close()

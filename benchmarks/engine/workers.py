@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.engine import sizes
 from benchmarks.engine.ours import WORKFLOWS, Reading, five_steps
+from toolkit.garbage import collect_rarely
 from toolkit.storage import Database, Query, both, read_moment
 from toolkit.workflows import Engine, EngineOptions
 
@@ -70,6 +71,7 @@ async def work(url: str) -> None:
     database = Database(url)
     await database.open()
     engine = Engine(database, workflows=WORKFLOWS)
+    collect_rarely()
     print("ready", flush=True)
     sys.stdin.readline()
     await engine.open()

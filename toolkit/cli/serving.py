@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ipaddress
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli.targets import load_application
 from toolkit.config import Settings, load_settings
 from toolkit.errors import ConfigurationError
+from toolkit.garbage import collect_rarely
 from toolkit.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def _serve(app: Toolkit, listener: socket.socket) -> None:
                     timeout_graceful_shutdown=settings.server.shutdown_seconds,  # type: ignore[arg-type]  # any number
                 )
             )
-            _keep_what_is_loaded()
+            collect_rarely()
             serving = asyncio.create_task(server.serve([listener]))
             stopping = asyncio.create_task(stopped.wait())
             _announce(app, listener)
@@ -102,16 +102,10 @@ def server_class() -> type[uvicorn.Server]:
 async def _work(app: Toolkit) -> None:
     with stop_signals() as stopped:
         async with app.working():
-            _keep_what_is_loaded()
+            collect_rarely()
             logger.info("The worker is ready", extra={"event": "worker.ready", "app": app.title})
             await stopped.wait()
     await _end_what_is_left()
-
-
-def _keep_what_is_loaded() -> None:
-    """Leave what is there for good out of later collections: one over it all holds up every answer for 70 ms."""
-    gc.collect()
-    gc.freeze()
 
 
 async def _end_what_is_left() -> None:
