@@ -255,7 +255,8 @@ class _History:
                 case "crash":
                     if self.random.random() < 0.4:
                         await self._until_a_body_ends(process)
-                    self._crash(process)
+                    if process in self.processes:  # and has not begun to close meanwhile
+                        self._crash(process)
                 case "pause" if self.store.holder is not process.host:  # a held database would hold up everybody
                     seconds = self.random.choice(
                         (0.5, _LEASE * 0.8, self.random.uniform(_LEASE * 0.9, _LEASE * 1.5), _LEASE * 1.7)
