@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ async def test_the_documented_program_starts_with_the_documented_configuration(e
     app = Toolkit().register_workflow(example.read).register_workflow(example.pay_invoice)
     for workflow in (example.read_twice, example.talk):
         app.register_workflow(workflow)
-    for agent in (example.clerk, example.archivist, example.measured):
+    for agent in (example.clerk, example.secretary, example.archivist, example.measured):
         app.register_agent(agent)
     content = yaml.safe_load(_blocks("yaml").replace("${OPENAI_API_KEY}", "sk-test"))
 
@@ -48,7 +50,7 @@ async def test_the_documented_program_starts_with_the_documented_configuration(e
         agents = {agent.name: agent for agent in await app.services.agents.list_agents()}
 
     assert agents.keys() == {
-        *("read_invoice", "payer", "reader", "clerk", "archivist", "chatter", "measured"),
+        *("read_invoice", "payer", "reader", "clerk", "secretary", "archivist", "chatter", "measured"),
     }
     assert agents["clerk"].tools == {"book": "write", "discount": "read", "read_invoice": "read"}
     assert agents["payer"].needs_approval == ["pay"]
@@ -97,3 +99,30 @@ async def test_the_documented_evaluation_passes(example: Any, tmp_path: Path) ->
             services.engine, "measured", "golden", cases=[case], scorers=scorers[2:4]
         )
         assert (await run.result()).passed
+
+
+_MAIN = """
+
+from toolkit import Toolkit
+
+app = Toolkit().register_agent(measured)
+answer = {"vendor": "ACME", "total": "12.50"}
+app.register_model_factory("invoice_model", lambda settings: TestModel(custom_output_args=answer))
+"""
+_CASES = """
+cases:
+- {name: small, input: Invoice of ACME, expected: {vendor: ACME, total: "12.505"}}
+- {name: other, input: Invoice of ACME, expected: {vendor: WRITTEN, total: "12.50"}}
+"""
+
+
+@pytest.mark.parametrize(("vendor", "ends"), [("ACME", 0), ("Acme Ltd", 1)])
+def test_the_documented_command_measures(tmp_path: Path, vendor: str, ends: int) -> None:
+    (tmp_path / "main.py").write_text(_blocks("python") + _MAIN, encoding="utf-8")
+    (tmp_path / "golden.yaml").write_text(_CASES.replace("WRITTEN", vendor), encoding="utf-8")
+    _, *arguments = shlex.split(_blocks("sh"), comments=True)
+
+    asked = [sys.executable, "-m", "toolkit.cli", *arguments]
+    found = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    assert found.returncode == ends, found.stderr

@@ -104,3 +104,15 @@ def test_an_input_without_the_field_is_refused_in_words() -> None:
 def test_a_template_is_sandboxed() -> None:
     with pytest.raises(InvalidInput):
         _prompt("{{ input.__class__.__mro__ }}").render("text")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("text", "<b>&", "", None, Decimal("1.10"), FILE, Claim("late")),
+        Invoice(vendor=Vendor(name="Ada"), total=Decimal("1.50")),
+        *(["see", FILE], [1, 2], {"a": Decimal(1)}),
+    ],
+)
+def test_the_whole_input_reads_the_same_with_and_without_jinja(given: object) -> None:
+    assert _prompt("{{ input }}").render(given) == _prompt("{{input}}").render(given)

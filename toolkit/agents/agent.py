@@ -25,7 +25,7 @@ from toolkit.agents.limits import Limits, ask_to_raise
 from toolkit.agents.model_registry import ModelRegistry, current_registry
 from toolkit.agents.people import Desk, People
 from toolkit.agents.prices import price_of
-from toolkit.agents.prompts import Prompt
+from toolkit.agents.prompts import WHOLE_INPUT, Prompt
 from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
 from toolkit.agents.run_budgets import current_run_limits, recall_stop
 from toolkit.agents.scorers import custom_scorers
@@ -95,7 +95,7 @@ class Agent(Generic[OutputT, ContextT]):
         output_type: type[OutputT] = str,  # type: ignore[assignment]  # the default of the type variable
         input_type: type[Any] | None = None,
         system_prompt: str = "",
-        user_prompt: str = "{{ input }}",
+        user_prompt: str = WHOLE_INPUT,
         tools: Sequence[Tool[ContextT] | Callable[..., Any]] = (),
         toolsets: Sequence[AbstractToolset[Any]] = (),
         tool_context_type: type[ContextT] | None = None,

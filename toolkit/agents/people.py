@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from toolkit.clock import Clock, SystemClock
 from toolkit.errors import WrongContext
 from toolkit.workflows import current_engine
 
@@ -59,6 +60,9 @@ class Desk:
     ``obstacle`` says why nobody can be asked here, if so.
     """
 
+    _asked: asyncio.Queue[tuple[Question, asyncio.Future[Reply]] | None]
+    """Of the work that is looked after; ``None`` when it has ended."""
+
     def __init__(self, *, agent: str, people: People | None = None, obstacle: str | None = None) -> None:
         self._agent, self._people = agent, people
         self.obstacle = obstacle or (None if people is not None else "this installation has no human tasks")
@@ -66,12 +70,12 @@ class Desk:
         """What was made of replies, by checkpoint: work that begins again must not ask again."""
         self.waited = timedelta(0)
         """For people, so far."""
-        self._asked: asyncio.Queue[tuple[Question, asyncio.Future[Reply]] | None] = asyncio.Queue()
+        engine = current_engine()
+        self._clock: Clock = engine.runtime.clock if engine is not None else SystemClock()
 
     def now(self) -> datetime:
         """By the clock of the engine."""
-        engine = current_engine()
-        return engine.runtime.clock.now() if engine is not None else datetime.now(UTC)
+        return self._clock.now()
 
     async def ask(self, question: Question) -> Reply:
         """The reply, whenever it comes; for the work that :meth:`attend` looks after.

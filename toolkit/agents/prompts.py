@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 NAMES = frozenset({"input", "files"})
+WHOLE_INPUT = "{{ input }}"
+"""What an agent is asked unless it says otherwise; it means the same with and without Jinja2."""
 
 
 class Prompt:
@@ -35,7 +37,7 @@ class Prompt:
     def __init__(self, template: str, *, place: str, input_type: Any = None) -> None:
         self.template, self.place = template, place
         self.is_plain = not any(mark in template for mark in ("{{", "{%", "{#"))
-        if not self.is_plain:  # Jinja2 is loaded only for those who use it
+        if not self.is_plain and template != WHOLE_INPUT:  # Jinja2 is loaded only for those who use it
             self._check(input_type)
 
     def render(self, input: Any, files: Sequence[File] = ()) -> str:
@@ -46,6 +48,8 @@ class Prompt:
         """
         if self.is_plain:
             return self.template
+        if self.template == WHOLE_INPUT:
+            return str(as_text(input))
         from jinja2 import TemplateError
 
         try:
