@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from toolkit.agents import Agent, AgentService, ModelRegistry, People, Question, Reply
-from toolkit.agents import agent as agent_module
 from toolkit.agents import approvals as approvals_module
 from toolkit.agents import durability as durability_module
 from toolkit.agents import limits as limits_module
+from toolkit.agents import work as work_module
 from toolkit.errors import RunFailed, WaitTimeout
 from toolkit.storage import Database
 from toolkit.workflows import (
@@ -60,7 +60,7 @@ class Runs:
 
     @asynccontextmanager
     async def open(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runs]:
-        for module in (agent_module, approvals_module, durability_module, limits_module):
+        for module in (approvals_module, durability_module, limits_module, work_module):
             monkeypatch.setattr(module, "checkpoint", self._checkpoint)
         await self._start_process()
         try:
