@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import Field
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from toolkit.access import Permission
 from toolkit.api.audit import record
 from toolkit.api.bodies import Body, JsonText, Text, documented, read_json
 from toolkit.api.security import requires
-from toolkit.api.services import Installation
+from toolkit.api.services import IdempotencyKey, Installation
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -39,10 +39,7 @@ async def emit_event(
     *,
     request: Request,
     services: Installation,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=255, description="The same key emits one event, however often it is sent."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Emit an event. It is kept: a run that begins to wait for it later receives it too."""
     body = await read_json(request, Emission, limit=services.request_bytes)

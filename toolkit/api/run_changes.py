@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,16 +15,12 @@ from toolkit.api.audit import record
 from toolkit.api.bodies import VERBATIM, Body, JsonObjectText, Text, documented, read_json, within
 from toolkit.api.run_filters import RunConditions
 from toolkit.api.security import requires
-from toolkit.api.services import Installation
+from toolkit.api.services import IdempotencyKey, Installation
 from toolkit.errors import InvalidInput
 from toolkit.workflows import BulkAction, Forked, RunState, Standing
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(min_length=1, max_length=255, description="The same key does it once, however often it is sent."),
-]
 Reason = Annotated[Text | None, Field(max_length=1000, description="Why; it is kept in the audit trail.")]
 
 

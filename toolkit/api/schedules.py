@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from toolkit.access import Permission, current_principal
 from toolkit.api.audit import record
 from toolkit.api.bodies import Body, Text, documented, read_json
 from toolkit.api.security import requires
-from toolkit.api.services import Installation
+from toolkit.api.services import IdempotencyKey, Installation
 from toolkit.workflows import ScheduleSummary
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
@@ -115,10 +115,7 @@ async def trigger_schedule(
     request: Request,
     response: Response,
     services: Installation,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=255, description="The same key starts one run, however often it is sent."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> TriggeredRun:
     """Start one run now, with the arguments for now; the schedule goes on as if nothing had happened."""
     body = await _change(request, services)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
-from fastapi import Depends
+from fastapi import Depends, Header
 from starlette.requests import Request
 
 if TYPE_CHECKING:
@@ -49,3 +49,9 @@ def _services_of(request: Request) -> Services:
 
 
 Installation = Annotated[Services, Depends(_services_of)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, description="The same key does it once, however often it is sent."),
+]
+"""The header of requests that begin something; a client that has not heard the answer sends it again."""

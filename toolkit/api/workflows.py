@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from toolkit.api.bodies import Body, JsonObjectText, Text, documented, read_json
 from toolkit.api.references import complete_references
 from toolkit.api.run_filters import read_attributes
 from toolkit.api.security import requires
-from toolkit.api.services import Installation
+from toolkit.api.services import IdempotencyKey, Installation
 from toolkit.errors import NotFound
 from toolkit.workflows import Workflow
 
@@ -84,10 +84,7 @@ async def start_run(
     request: Request,
     response: Response,
     services: Installation,
-    idempotency_key: Annotated[
-        str | None,
-        Header(min_length=1, max_length=255, description="The same key starts one run, however often it is sent."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> StartedRun:
     """Start a run.
 
