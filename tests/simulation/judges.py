@@ -87,11 +87,13 @@ class Judge:
         for (state,) in self._read("SELECT state FROM toolkit_step WHERE run_id = ? AND path = ?", run_id, path):
             if state in {"succeeded", "failed"}:
                 self.find(f"{path} of {run_id} began again although it is {state}")
-        ((state, paused_at),) = self._read("SELECT state, paused_at FROM toolkit_run WHERE id = ?", run_id)
+        ((state, paused_at, cancelled_at),) = self._read(
+            "SELECT state, paused_at, cancel_requested_at FROM toolkit_run WHERE id = ?", run_id
+        )
         if RunState(state) in FINAL:
             self.find(f"{path} of {run_id} began although the run is {state}")
-        latest = self.loop.moment() - timedelta(seconds=self._longest_lag)
-        if paused_at is not None and paused_at < latest.isoformat(timespec="microseconds"):
+        latest = (self.loop.moment() - timedelta(seconds=self._longest_lag)).isoformat(timespec="microseconds")
+        if cancelled_at is None and (paused_at or latest) < latest:  # what a cancel undoes waits for nobody
             self.find(f"{path} of {run_id} began although the run is paused")
         self._judge_order(run_id, path)
         other = self._bodies.get(body)

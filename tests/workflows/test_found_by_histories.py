@@ -273,6 +273,20 @@ def test_a_heartbeat_that_was_held_up_between_its_statements_says_how_long_it_wa
     assert ended.value.value == 100.0
 
 
+async def test_a_heartbeat_whose_answer_was_lost_does_not_hide_how_long_the_process_was_away(
+    start_engine: StartEngine,
+) -> None:
+    """The next one finds it on record, a moment old: only our own clock knows of the time before."""
+    engine = await start_engine(goes_on_for_ever)
+    heard, lease = engine._orchestrator._last_beat, engine.options.lease_seconds
+    await until(lambda: engine.is_leased)
+
+    engine._orchestrator._note_beat(age=lease / 3, began=heard + lease * 4 / 3)
+
+    assert not engine.is_leased
+    await until(lambda: engine.is_leased)  # it has looked for what is still its own
+
+
 # Moments -------------------------------------------------------------------------------------------------------------
 
 

@@ -123,8 +123,13 @@ class Orchestrator:
         return is_fresh and self._lapses == self._dispelled_lapses
 
     def _note_beat(self, age: float | None, began: float) -> None:
-        """A worker that was away itself (sleep, outage) must not think that everybody else was, nor that it was not."""
-        if age is None or age > self._options.lease_seconds:
+        """A worker that was away itself (sleep, outage) must not think that everybody else was, nor that it was not.
+
+        ``age`` is that of the beat before, on record. A beat that was kept but whose answer was lost hides how long we
+        were away before it; our own clock does not.
+        """
+        lease = self._options.lease_seconds
+        if age is None or age > lease or began - self._last_beat > lease:
             self._lapses += 1
             self._no_takeover_before = self._clock.monotonic() + self._options.lease_seconds
         self._last_beat = began
