@@ -149,7 +149,7 @@ class _History:
             async with asyncio.timeout_at(_LONGEST_SECONDS):
                 await asyncio.gather(*self.drivers)
                 if self.has_schedule:  # its runs would never end
-                    await self._insist(lambda engine: engine.schedules.pause("tick"))
+                    await self._pause_schedule()
                 while self.judge.unfinished():
                     await asyncio.sleep(0.2)
         except TimeoutError:
@@ -389,6 +389,14 @@ class _History:
                     task = await self._ask(partial(programs.answer, id_=id_, wait_id=wait_id))
                     if task is not None and not isinstance(task.exception(), StorageError | None):
                         task.result()  # whatever else went wrong ends the history
+
+    async def _pause_schedule(self) -> None:
+        """Until it is paused: a process that was slow to begin may not have written it down yet."""
+        while not self.store.connection.execute(
+            "SELECT 1 FROM toolkit_schedule WHERE paused_at IS NOT NULL"
+        ).fetchall():
+            await self._insist(lambda engine: engine.schedules.pause("tick"))
+            await asyncio.sleep(0.1)
 
     def _note(self, text: str) -> None:
         self.trace.append(f"{self.loop.time():10.3f} {text}")
