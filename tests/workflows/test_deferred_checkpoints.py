@@ -11,7 +11,7 @@ import pytest
 from tests.workflows.conftest import StartEngine, until, until_state
 from tests.workflows.notes import notes
 from toolkit.errors import RunFailed
-from toolkit.storage import Database
+from toolkit.storage import Database, OutcomeUnknown
 from toolkit.workflows import Engine, RunState, StepRecord, checkpoint, step, wait_for_event, workflow
 from toolkit.workflows.operations import RecordStep
 
@@ -19,7 +19,7 @@ from toolkit.workflows.operations import RecordStep
 class World:
     go_on: asyncio.Event
     meanwhile: Callable[[], None]
-    """Done once, when the decision is made and not on record."""
+    """Done once, in between."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +37,18 @@ async def keep(key: str, text: str = '"kept"', *, is_deferred: bool = False) -> 
     return (await checkpoint(key, kind="compute", body=body, is_deferred=is_deferred)).fresh
 
 
+def in_between() -> None:
+    """The decision is made, and not on record."""
+    notes.append("between")
+    meanwhile, World.meanwhile = World.meanwhile, lambda: None
+    meanwhile()
+
+
 @step()
 async def decide_and_pay() -> list[bool]:
     decided = await keep("decision", is_deferred=True)
-    notes.append("between")
+    in_between()
+    await World.go_on.wait()
     return [decided, await keep("payment")]
 
 
@@ -52,9 +60,7 @@ async def decide_then_pay() -> list[bool]:
 @step()
 async def decide_and_dwell() -> None:
     await keep("decision", is_deferred=True)
-    notes.append("between")
-    meanwhile, World.meanwhile = World.meanwhile, lambda: None
-    meanwhile()
+    in_between()
     await World.go_on.wait()
 
 
@@ -94,6 +100,7 @@ async def test_it_is_written_in_the_commit_of_the_next(
         return await commit(operations)
 
     monkeypatch.setattr(engine._commits, "_commit", committed)
+    World.go_on.set()
     run = await engine.start(decide_then_pay)
 
     assert await run.result() == [True, True]
@@ -127,6 +134,35 @@ async def test_it_is_made_anew_where_nothing_came_of_it(start_engine: StartEngin
 
     assert await paths(engine, run.id) == ["decision"]
     assert notes == ["decision", "between"] * 2
+
+
+async def test_what_follows_from_one_that_was_lost_is_not_committed(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent by itself, and nobody knows what became of it; what it led to is waiting for the next commit."""
+    engine = await start_engine(decide_then_pay, lease_seconds=0.3)
+    commit = engine._commits._commit
+    lost: list[Sequence[Any]] = []
+
+    async def losing(operations: Sequence[Any]) -> Sequence[Any]:
+        if not lost and [operation.step.name for operation in operations if isinstance(operation, RecordStep)]:
+            lost.append(operations)
+            World.go_on.set()
+            await until(lambda: any(isinstance(entry.operation, RecordStep) for entry in engine._commits._first))
+            raise OutcomeUnknown("the connection broke, nothing was kept")
+        return await commit(operations)
+
+    def send() -> None:
+        for execution in engine.residents.running.values():
+            execution.deferrals.send()
+
+    monkeypatch.setattr(engine._commits, "_commit", losing)
+    World.meanwhile = send
+
+    run = await engine.start(decide_then_pay)
+
+    assert await run.result() == [True, True]  # the payment that was made first is not on record either
+    assert notes == ["decision", "between", "payment"] * 2
 
 
 async def test_a_value_that_the_database_refuses_fails_what_comes_next(

@@ -36,6 +36,7 @@ class _Entry(Generic[Operation]):
     future: asyncio.Future[Any]
     then: Callable[[Any], None] | None
     failed: Callable[[BaseException], None] | None
+    obstacle: Callable[[], bool] | None
 
 
 class GroupCommit(Generic[Operation]):
@@ -67,6 +68,7 @@ class GroupCommit(Generic[Operation]):
         *,
         then: Callable[[Any], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
+        obstacle: Callable[[], bool] | None = None,
     ) -> asyncio.Future[Any]:
         """Commit ``operation`` with the next group.
 
@@ -74,11 +76,15 @@ class GroupCommit(Generic[Operation]):
         anybody who awaits the future goes on; neither may raise. (A callback of the future would be a turn of the event
         loop for each operation.) The future fails only when the database refuses a value of this very operation, or
         when the outcome is unknown.
+
+        An operation whose ``obstacle`` is true when its turn comes is not committed, and fails as if that were unknown.
         """
         if self._loop is None:  # asking for the running loop is a system call on Python 3.11
             self._loop = asyncio.get_running_loop()
         future = Outcome(loop=self._loop)
-        (self._first if self.goes_first(operation) else self._others).append(_Entry(operation, future, then, failed))
+        (self._first if self.goes_first(operation) else self._others).append(
+            _Entry(operation, future, then, failed, obstacle)
+        )
         if self._drain is None:
             self._drain = self._spawn(self._drain_all())
         return future
@@ -110,7 +116,7 @@ class GroupCommit(Generic[Operation]):
 
     async def _commit_batch(self, batch: list[_Entry[Operation]]) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while batch := _without_obstacles(batch):
             try:
                 outcomes = await self._commit([entry.operation for entry in batch])
             except StorageUnavailable as error:
@@ -134,6 +140,7 @@ class GroupCommit(Generic[Operation]):
                 self._recovered()
                 self.commits += 1
                 return await self._deliver(batch, outcomes)
+        return None  # nothing of it may be committed any more
 
     async def _bisect(self, batch: list[_Entry[Operation]], error: DataRejected) -> None:
         """One bad value fails one operation: halve the batch until it stands alone."""
@@ -162,6 +169,15 @@ class GroupCommit(Generic[Operation]):
         if self.unavailable_since is not None:
             self.unavailable_since = None
             logger.warning("The database is available again", extra={"event": "storage.available"})
+
+
+def _without_obstacles(batch: list[_Entry[Operation]]) -> list[_Entry[Operation]]:
+    """Those that may be committed; whoever waits for the others is told that they were not."""
+    if not any(entry.obstacle is not None and entry.obstacle() for entry in batch):
+        return batch
+    held = [entry for entry in batch if entry.obstacle is not None and entry.obstacle()]
+    _fail(held, OutcomeUnknown("an operation that this one follows from was lost"))
+    return [entry for entry in batch if entry.obstacle is None or not entry.obstacle()]
 
 
 def _fail(batch: list[_Entry[Any]], error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from toolkit.storage import DataRejected
@@ -16,14 +17,17 @@ class Deferrals:
     """What one copy of a run has decided and not sent to the database yet.
 
     For what may be decided anew as long as nothing that follows from it is on record: in the queue of commits it stands
-    before whatever the run commits later, and a batch keeps its order.
+    before whatever the run commits later, a batch keeps its order, and what was queued behind it is not committed when
+    its own batch is lost.
     """
 
-    __slots__ = ("_execution", "_refused", "_steps")
+    __slots__ = ("_are_lost", "_execution", "_refused", "_steps", "_under_way")
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._steps: list[StepRecord] = []
+        self._under_way = 0
+        self._are_lost = False
         self._refused: DataRejected | None = None
 
     def add(self, step: StepRecord) -> None:
@@ -36,9 +40,15 @@ class Deferrals:
             return
         steps, self._steps = self._steps, []
         run_id, epoch = self._execution.run.id, self._execution.epoch
+        self._under_way += len(steps)
         for step in steps:
             operation = RecordStep(run_id, epoch, step)
             self._execution.engine.submit(operation, then=self._on_recorded, failed=self._on_failed)
+
+    @property
+    def obstacle(self) -> Callable[[], bool] | None:
+        """Says of what is committed now whether it must not be, because something before it was lost."""
+        return self._have_been_lost if self._under_way else None
 
     def check(self) -> None:
         """Say to whoever commits next that something could not be stored.
@@ -50,14 +60,20 @@ class Deferrals:
             refused, self._refused = self._refused, None
             raise refused
 
+    def _have_been_lost(self) -> bool:
+        return self._are_lost
+
     def _on_recorded(self, outcome: Recorded) -> None:
+        self._under_way -= 1
         if outcome.fate is Fate.LOST:
             self._execution.engine.residents.abandon(self._execution)
         elif not self._execution.is_dead and (outcome.fate is Fate.CANCELLED or outcome.is_cancel_requested):
             self._execution.request_cancel()
 
     def _on_failed(self, error: BaseException) -> None:
+        self._under_way -= 1
         if isinstance(error, DataRejected):
             self._refused = error
         else:
+            self._are_lost = True  # or nobody knows, which is no better
             self._execution.on_failed_commit(error)

@@ -497,9 +497,10 @@ class Engine:
         *,
         then: Callable[[Any], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
+        obstacle: Callable[[], bool] | None = None,
     ) -> asyncio.Future[Any]:
         """Commit ``operation`` with the next group; see :class:`~toolkit.storage.GroupCommit`."""
-        return self._commits.submit(operation, then=then, failed=failed)
+        return self._commits.submit(operation, then=then, failed=failed, obstacle=obstacle)
 
     async def settle(self) -> None:
         """Return when no commit of this process is waiting or under way."""

@@ -178,7 +178,7 @@ class Execution:
 
     def _submit(self, operation: Operation, *, then: Then | None) -> asyncio.Future[Any]:
         self.deferrals.send()
-        return self.engine.submit(operation, then=then, failed=self.on_failed_commit)
+        return self.engine.submit(operation, then=then, failed=self.on_failed_commit, obstacle=self.deferrals.obstacle)
 
     async def record(self, step: StepRecord, *, then: Then | None = None, **more: Any) -> Recorded:
         """Make a checkpoint durable and keep it in the journal; ``then`` as in :meth:`commit`."""
