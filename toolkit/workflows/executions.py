@@ -45,6 +45,41 @@ class Execution:
     its waits are on record, and the coroutine stays here, warm, until the run is due or the room is needed.
     """
 
+    __slots__ = (  # there are more of them than Python keeps well in a dictionary: 1.7 KiB a run that waits
+        "_held",
+        "_holds",
+        "_is_given_up",
+        "_parked",
+        "_shielded_paths",
+        "active",
+        "cursors",
+        "deferrals",
+        "engine",
+        "epoch",
+        "has_progressed",
+        "in_flight",
+        "is_cancel_requested",
+        "is_dead",
+        "is_in_doubt",
+        "is_pausing",
+        "is_suspending",
+        "is_warm",
+        "journal",
+        "last_pauses",
+        "latest",
+        "linked_ids",
+        "memory",
+        "payload_bytes",
+        "run",
+        "shields",
+        "shown",
+        "sightings",
+        "task",
+        "undoers",
+        "waits",
+        "workflow",
+    )
+
     def __init__(
         self,
         engine: Engine,
