@@ -117,8 +117,8 @@ async def checkpoint(
     in a place of its own: steps, rules and agents inside it get paths below the key. Its errors are not kept; they
     reach the caller as they are. ``arguments`` is shown, never compared.
 
-    One that ``is_deferred`` becomes durable with what the run commits next, or half a second later: for what may be
-    made anew as long as nothing that follows from it is on record.
+    One that ``is_deferred`` becomes durable with what the run commits next (not with a step's own session), or half a
+    second later: for what may be made anew as long as nothing that follows from it is on record.
 
     Raises:
         WrongContext: outside the body of a step.
