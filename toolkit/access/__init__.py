@@ -28,7 +28,7 @@ from toolkit.access.principals import (
 )
 
 if TYPE_CHECKING:
-    from toolkit.access.audit import AuditEntry, list_audit, record_audit
+    from toolkit.access.audit import AuditEntry, audit_change, list_audit, record_audit
 
 __all__ = [
     "ANONYMOUS",
@@ -51,6 +51,7 @@ __all__ = [
     "Refusal",
     "acting_as",
     "allow",
+    "audit_change",
     "current_principal",
     "current_request_id",
     "judge_host",
@@ -67,7 +68,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The audit trail needs SQLAlchemy, which telling principals apart does not: load it when it is asked for."""
-    if name in {"AuditEntry", "list_audit", "record_audit"}:
+    if name in {"AuditEntry", "audit_change", "list_audit", "record_audit"}:
         from toolkit.access import audit
 
         return getattr(audit, name)

@@ -79,6 +79,17 @@ async def record_audit(
     return row.id
 
 
+async def audit_change(database: Database, *, action: str, object_kind: str, object_id: str, **details: Any) -> None:
+    """Add the entry of a change that was a transaction of its own, right after it; what is ``None`` is left out.
+
+    Raises:
+        LimitExceeded, SerializationError: as :func:`record_audit`.
+    """
+    told = {name: value for name, value in details.items() if value is not None}
+    async with database.session() as session:
+        await record_audit(session, action=action, object_kind=object_kind, object_id=object_id, details=told)
+
+
 async def list_audit(
     database: Database,
     *,

@@ -25,14 +25,7 @@ def with_engine(work: Callable[[Engine], Awaitable[T]], *, app: str, config: Pat
 
 async def record(engine: Engine, action: str, *, object_kind: str, object_id: str, **details: Any) -> None:
     """Note in the audit trail what whoever is logged in here has done; ``details`` that are ``None`` are left out."""
-    from toolkit.access import Principal, acting_as, record_audit
+    from toolkit.access import Principal, acting_as, audit_change
 
     with acting_as(Principal(id=getpass.getuser(), kind="person")):
-        async with engine.database.session() as session:
-            await record_audit(
-                session,
-                action=action,
-                object_kind=object_kind,
-                object_id=object_id,
-                details={key: value for key, value in details.items() if value is not None},
-            )
+        await audit_change(engine.database, action=action, object_kind=object_kind, object_id=object_id, **details)

@@ -131,7 +131,7 @@ class Orchestrator:
         lease = self._options.lease_seconds
         if age is None or age > lease or began - self._last_beat > lease:
             self._lapses += 1
-            self._no_takeover_before = self._clock.monotonic() + self._options.lease_seconds
+            self._no_takeover_before = self._clock.monotonic() + lease
         self._last_beat = began
 
     # What is due ---------------------------------------------------------------------------------------------------
