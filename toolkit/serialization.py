@@ -98,6 +98,11 @@ def field_errors(error: ValidationError) -> list[dict[str, Any]]:
     ]
 
 
+def storable(text: str) -> str:
+    """``text`` without what no database keeps: NUL characters and halves of surrogate pairs, as scanners leave them."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def describe(type_: Any) -> str:
     """A type's name as an author would write it."""
     return getattr(type_, "__qualname__", None) or str(type_).replace("typing.", "")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlmodel import select
 
 from tests.human.office import Office, Verdict, ask_by_name, person, until
 from toolkit.access import acting_as
 from toolkit.errors import DefinitionError
 from toolkit.human import Escalate, Human, TaskState, Timeout, WorkingTime
+from toolkit.human.tables import TaskRow
 
 # A Friday, 15:00 in Munich. Summer time ends on Sunday, and Monday is All Saints'.
 FRIDAY = datetime(2027, 10, 29, 13, 0, tzinfo=UTC)
@@ -72,6 +74,26 @@ async def test_after_400_days_of_downtime_everything_happens_once_and_in_order(o
     assert await office.result_of(run_id) == "expired"
     await office.watch.look()
     assert await actions(office, task_id) == [action for action, _ in RUNGS]
+
+
+async def test_a_ladder_that_cannot_be_read_holds_up_no_other(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    _, broken = await open_on_friday(office)
+    run = await office.engine.start(ask_by_name, "climbing", [])
+    task_id = await office.open_task(run.id)
+    await office.watch.close()  # only this test looks
+    async with office.database.session() as session:
+        row = (await session.exec(select(TaskRow).where(TaskRow.id == broken))).one()
+        row.ladder = "[{"  # as code of another version might have written it
+        session.add(row)
+    await reach(office, RUNGS[0][1] + timedelta(minutes=1))
+
+    assert await office.watch.look() == 1
+    assert await office.watch.look() == 0
+
+    assert await actions(office, task_id) == ["reminded"]
+    assert [vars(record)["task_id"] for record in caplog.records if record.message.startswith("What is due")] == [
+        broken
+    ]
 
 
 async def test_two_watches_climb_a_rung_once(office: Office) -> None:

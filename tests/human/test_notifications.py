@@ -21,7 +21,16 @@ from standardwebhooks import Webhook
 from tests.human.office import Office, person
 from toolkit.access import acting_as
 from toolkit.errors import ConfigurationError
-from toolkit.human import Courier, DeliveryFailed, LinkService, SlackChannel, SmtpChannel, Template, WebhookChannel
+from toolkit.human import (
+    Courier,
+    DeliveryFailed,
+    LinkService,
+    Message,
+    SlackChannel,
+    SmtpChannel,
+    Template,
+    WebhookChannel,
+)
 from toolkit.human.handovers import move
 from toolkit.human.tables import NotificationRow
 
@@ -170,6 +179,58 @@ async def test_what_did_not_get_through_is_tried_again_later(
         sent.append(len(box.letters))
 
     assert sent == [0, 0, 0, 1]
+
+
+class Careless:
+    """A channel of somebody's own that raises what it likes at first."""
+
+    is_personal = False
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.subjects: list[str] = []
+
+    async def send(self, message: Message) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.subjects.append(message.subject)
+
+
+async def test_whatever_a_channel_raises_is_a_message_that_did_not_get_through(office: Office) -> None:
+    await told_office(office)
+    channel = Careless(ConnectionResetError("gone\x00"))
+    courier = Courier(office.tasks, office.database, {"chat": channel})
+    await office.asked("mine")
+    await office.asked("mine")
+
+    await courier.deliver()
+    assert channel.subjects == ["For Ada"]  # the other one is not held up
+    async with office.database.session() as session:
+        rows = (await session.exec(select(NotificationRow).where(NotificationRow.state == "pending"))).all()
+    assert [row.last_error for row in rows] == ["the channel failed: ConnectionResetError: gone\ufffd"]
+
+    office.clock.ahead += timedelta(seconds=6)
+    await courier.deliver()
+    assert channel.subjects == ["For Ada", "For Ada"]
+
+
+async def test_a_template_that_raises_holds_up_no_other_message(office: Office) -> None:
+    await told_office(office)
+    channel = Careless()
+    templates = {"task.opened": Template(subject="{{ title + 1 }}")}
+    courier = Courier(office.tasks, office.database, {"chat": channel}, templates=templates)
+    task_id = await office.asked("mine")
+    await courier.deliver()
+    with acting_as(person("ada")):
+        await office.tasks.complete(task_id, YES)
+
+    await courier.deliver()
+
+    assert channel.subjects == ["For Ada: completed"]
+    async with office.database.session() as session:
+        rows = (await session.exec(select(NotificationRow).where(NotificationRow.state == "pending"))).all()
+    (error,) = [str(row.last_error) for row in rows]
+    assert error.startswith("the template of 'task.opened' cannot be used: TypeError: ")
 
 
 async def test_what_the_receiver_wants_no_more_has_failed(office: Office) -> None:

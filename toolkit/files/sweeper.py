@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select, update
 
 from toolkit.access import SYSTEM, acting_as
-from toolkit.errors import StorageError
 from toolkit.files.retention import RetentionRule
 from toolkit.files.scanning import rescan
 from toolkit.files.store import FileStore
 from toolkit.files.tables import SweepRow
 from toolkit.files.upkeep import expire_files, sweep_orphans
 from toolkit.files.values import LargeValues, StubsOf
+from toolkit.periodic import Periodic
 from toolkit.storage import Database
 
-logger = logging.getLogger(__name__)
+_LONGEST_PAUSE = 60.0
 
 
 class FileSweeper:
@@ -45,7 +42,9 @@ class FileSweeper:
         """``stubs_of`` knows which of the large ``values`` are still in a journal."""
         self._database = database
         self._every = every
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Periodic(
+            "sweep files", self.turn, seconds=min(every.total_seconds(), _LONGEST_PAUSE), clock=database.clock
+        )
         self._chores: dict[str, Callable[[], Awaitable[int]]] = {
             "rescan": lambda: rescan(store),
             "retention": lambda: expire_files(store, retention),
@@ -56,13 +55,11 @@ class FileSweeper:
 
     async def open(self) -> None:
         """Begin to look for what is due."""
-        self._task = asyncio.create_task(self._run())
+        await self._turns.open()
 
     async def close(self) -> None:
         """Stop; what is under way is done again by whoever comes next."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._turns.close()
 
     async def turn(self) -> dict[str, int]:
         """Do what is due now and nobody else does; how much each chore dealt with."""
@@ -73,14 +70,6 @@ class FileSweeper:
                     done[name] = await chore()
                     await self._note(name, done[name])
         return done
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.turn()
-            except (StorageError, SQLAlchemyError, OSError):
-                logger.exception("A sweep of the files failed and is tried again", extra={"event": "file.sweep_failed"})
-            await self._database.clock.sleep(min(self._every.total_seconds(), 60))
 
     async def _claim(self, name: str) -> bool:
         """Whether the chore is due and ours; then it is due again in an interval, whatever becomes of us."""

@@ -6,7 +6,6 @@ and nothing that was kept is forgotten. A message may arrive twice, under one id
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,17 +14,18 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select, update
 
 from toolkit.access import SYSTEM, acting_as
-from toolkit.errors import Conflict, PermissionDenied, SessionError, StorageError
+from toolkit.errors import Conflict, PermissionDenied
 from toolkit.human.channels import Channel, DeliveryFailed, Message
 from toolkit.human.directory import people_of
 from toolkit.human.links import LinkService
 from toolkit.human.states import ANSWERABLE
 from toolkit.human.tables import InboxRow, NotificationRow, SubstituteRow, TaskRow, UserRow
 from toolkit.ids import new_id
+from toolkit.periodic import Periodic
+from toolkit.serialization import storable
 
 if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
@@ -88,19 +88,15 @@ class Courier:
         self._base_url = base_url.rstrip("/")
         self._makes_links = makes_links and bool(base_url)
         self._templates = dict(templates or {})
-        self._poll_seconds = poll_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Periodic("deliver messages", self.deliver, seconds=poll_seconds, clock=database.clock)
 
     async def open(self) -> None:
         """Begin to deliver."""
-        self._task = asyncio.create_task(self._run())
+        await self._turns.open()
 
     async def close(self) -> None:
         """Stop; what was under way is delivered again when its lease is over."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._turns.close()
 
     async def deliver(self) -> int:
         """Work off what is due now and return how much that was."""
@@ -113,14 +109,6 @@ class Courier:
                     await self._send(row)
                     done += 1
         return done
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.deliver()
-            except (StorageError, SessionError, SQLAlchemyError):  # the database is away: look again at the next turn
-                logger.warning("Messages could not be delivered", exc_info=True, extra={"event": "courier.failed"})
-            await self._database.clock.sleep(self._poll_seconds)
 
     async def _due(self) -> Sequence[NotificationRow]:
         query = (
@@ -190,11 +178,24 @@ class Courier:
         try:
             message = await self._message(row)
             if message is not None:
-                await self._channel(row).send(message)
+                await self._hand_over(message, self._channel(row))
         except DeliveryFailed as error:
             await self._note_failure(row, error)
             return
         await self._end(row, state="done")
+
+    async def _hand_over(self, message: Message, channel: Channel) -> None:
+        """A channel may be anybody's code: whatever it raises is a message that did not get through."""
+        try:
+            await channel.send(message)
+        except DeliveryFailed:
+            raise
+        except Exception as error:
+            logger.exception(
+                "A channel raised something other than DeliveryFailed",
+                extra={"event": "notification.channel_failed", "notification_id": message.id},
+            )
+            raise DeliveryFailed(f"the channel failed: {type(error).__name__}: {error}") from error
 
     def _channel(self, row: NotificationRow) -> Channel:
         channel = self._channels.get(row.channel or "")
@@ -238,13 +239,12 @@ class Courier:
         )
 
     def _render(self, template: Template, words: Mapping[str, Any]) -> tuple[str, str]:
-        from jinja2 import TemplateError
-
         try:
             subject = self._jinja.from_string(template.subject).render(words).strip()
             return subject, self._jinja.from_string(template.text).render(words).strip() + "\n"
-        except TemplateError as error:
-            raise DeliveryFailed(f"the template of {words['event']!r} cannot be used: {error}") from error
+        except Exception as error:  # a template may raise anything: "{{ title + 1 }}"
+            what = f"{type(error).__name__}: {error}"
+            raise DeliveryFailed(f"the template of {words['event']!r} cannot be used: {what}") from error
 
     async def _link(self, row: NotificationRow) -> str | None:
         if not self._makes_links or row.recipient is None or row.event not in ASKING:
@@ -258,6 +258,7 @@ class Courier:
 
     async def _note_failure(self, row: NotificationRow, error: DeliveryFailed) -> None:
         attempt = row.attempts + 1
+        last_error = storable(str(error))[:500]
         is_final = error.is_final or attempt > len(PAUSES)
         logger.log(
             logging.ERROR if is_final else logging.WARNING,
@@ -270,10 +271,10 @@ class Courier:
             },
         )
         if is_final:
-            await self._end(row, state="failed", last_error=str(error)[:500])
+            await self._end(row, state="failed", last_error=last_error)
             return
         due_at = self._database.clock.now() + timedelta(seconds=PAUSES[attempt - 1])
-        await self._end(row, due_at=due_at, last_error=str(error)[:500])
+        await self._end(row, due_at=due_at, last_error=last_error)
 
     async def _end(self, row: NotificationRow, **changes: Any) -> None:
         if "state" in changes:

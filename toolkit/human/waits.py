@@ -24,6 +24,7 @@ from toolkit.human.statements import (
 )
 from toolkit.human.states import TaskState
 from toolkit.ids import new_id
+from toolkit.serialization import storable
 from toolkit.workflows import AttachedRows, current_engine, current_run, next_wait_id, wait_for
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
     )
     due_at = _due_at(question, rungs, asked_at)
     candidates = [actor_of(candidate) for candidate in question.candidates]
-    assigned_to = _storable(question.assigned_to)
+    assigned_to = question.assigned_to and storable(question.assigned_to)
     task = (
         task_id,
         human.name,
         human.title,
         human.description,
-        _storable(question.message),
+        question.message and storable(question.message),
         run.workflow,
         run.run_id,
         TaskState.OPEN.value,
@@ -148,11 +149,6 @@ def _quorum(question: Question) -> str | None:
             "rejections_allowed": quorum.rejections_allowed,
         }
     )
-
-
-def _storable(text: str | None) -> str | None:
-    """``text`` without what no database keeps: NUL characters and halves of surrogate pairs, as scanners leave them."""
-    return text and text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def close_tasks(ended: Sequence[tuple[str, str, datetime]]) -> Sequence[AttachedRows]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlmodel import col, select
+from sqlmodel import and_, col, or_, select
 
 from toolkit.access import SYSTEM, acting_as
 from toolkit.errors import Conflict, PermissionDenied, SessionError, StorageError
@@ -16,6 +16,7 @@ from toolkit.human.endings import settle
 from toolkit.human.handovers import move
 from toolkit.human.ladders import Group, Rung, decode_ladder, encode_ladder
 from toolkit.human.tables import TaskRow
+from toolkit.periodic import Periodic
 
 if TYPE_CHECKING:
     from toolkit.human.changes import TaskChange
@@ -37,42 +38,53 @@ class TaskWatch:
     def __init__(self, tasks: TaskService, database: Database, *, poll_seconds: float = 1.0) -> None:
         self._tasks = tasks
         self._database = database
-        self._poll_seconds = poll_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._turns = Periodic("climb ladders of tasks", self.look, seconds=poll_seconds, clock=database.clock)
+        self._failing: set[str] = set()
 
     async def open(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._run())
+        await self._turns.open()
 
     async def close(self) -> None:
         """Stop looking; a transaction under way ends or is rolled back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        await self._turns.close()
 
     async def look(self) -> int:
-        """Climb what is due now and return how many rungs that were."""
+        """Climb what is due now and return how many rungs that were.
+
+        A ladder that cannot be climbed (code of another version wrote it, say) is logged and holds up no other.
+        """
         climbed = 0
-        while page := await self._due():
-            for task_id in page:
+        last: tuple[datetime, str] | None = None
+        while page := await self._due(after=last):
+            for at, task_id in page:
+                last = at, task_id
                 with acting_as(SYSTEM):
-                    climbed += await self._climb(task_id)
+                    climbed += await self._try_to_climb(task_id)
         return climbed
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except (StorageError, SessionError, SQLAlchemyError):  # the database is away: look again at the next turn
-                logger.warning("Due tasks could not be looked at", exc_info=True, extra={"event": "task.watch_failed"})
-            await self._database.clock.sleep(self._poll_seconds)
-
-    async def _due(self) -> list[str]:
-        now = self._database.clock.now()
-        query = select(TaskRow.id).where(col(TaskRow.next_at) <= now).order_by(col(TaskRow.next_at)).limit(_PAGE)
+    async def _due(self, *, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
+        at, id_ = col(TaskRow.next_at), col(TaskRow.id)
+        query = select(at, id_).where(at <= self._database.clock.now()).order_by(at, id_).limit(_PAGE)
+        if after is not None:
+            query = query.where(or_(at > after[0], and_(at == after[0], id_ > after[1])))
         async with self._database.session() as session:
-            return list((await session.exec(query)).all())
+            return [(next_at, task_id) for next_at, task_id in (await session.exec(query)).all() if next_at is not None]
+
+    async def _try_to_climb(self, task_id: str) -> int:
+        try:
+            climbed = await self._climb(task_id)
+        except (StorageError, SessionError, SQLAlchemyError):
+            raise  # it is not this task's fault
+        except Exception:
+            if task_id not in self._failing:
+                self._failing.add(task_id)
+                logger.exception(
+                    "What is due for a task cannot be done", extra={"event": "task.not_climbed", "task_id": task_id}
+                )
+            return 0
+        self._failing.discard(task_id)
+        return climbed
 
     async def _climb(self, task_id: str) -> int:
         """Take the rungs that are due; the end has a transaction of its own.

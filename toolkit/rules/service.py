@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from toolkit.clock import Clock, SystemClock
-from toolkit.errors import Conflict, DefinitionError, NotFound, StorageError
+from toolkit.errors import Conflict, DefinitionError, NotFound
+from toolkit.periodic import Periodic
 from toolkit.rules.compilation import Compiled
 from toolkit.rules.decisions import Choice
 from toolkit.rules.definitions import Rule
@@ -72,7 +73,9 @@ class RuleService:
         self.shadows = Shadows(database, self.clock, self.sandbox)
         self.chunk_turn = asyncio.Lock()
         """Held by the chunk of a file that this process decides: others wait, so that memory does not add up."""
-        self._poller: asyncio.Task[None] | None = None
+        self._refreshes = Periodic(
+            "refresh rules", self._follow, seconds=refresh_seconds, clock=self.clock, is_begun_late=True
+        )
         for rule in rules:
             self.register(rule)
 
@@ -93,31 +96,18 @@ class RuleService:
     async def open(self) -> None:
         """Load the active versions and keep them fresh until :meth:`close`."""
         await self.refresh()
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll(), name="toolkit rules refresh")
+        await self._refreshes.open()
 
     async def close(self) -> None:
         """Stop refreshing and end the sandbox."""
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.wait([self._poller])
-            self._poller = None
+        await self._refreshes.close()
         await asyncio.to_thread(self.sandbox.close)
         await asyncio.to_thread(self._active.close)
 
-    async def _poll(self) -> None:
-        from sqlalchemy.exc import SQLAlchemyError
-
-        while True:
-            await self.clock.sleep(self.refresh_seconds)
-            try:
-                await self.refresh()
-                await self.shadows.settle()
-            except (StorageError, SQLAlchemyError, OSError) as error:
-                logger.warning(
-                    "The active versions of rules could not be read; the last known ones stay in use",
-                    extra={"event": "rule.refresh_failed", "error": type(error).__name__},
-                )
+    async def _follow(self) -> None:
+        """Where this fails the versions that were known last stay in use."""
+        await self.refresh()
+        await self.shadows.settle()
 
     async def refresh(self) -> None:
         """Look what is active now: one read of two small tables, and more only if one changed."""

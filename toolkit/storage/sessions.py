@@ -125,6 +125,7 @@ def _postgresql_engine(database: Database) -> AsyncEngine:
         pool_size=8,
         max_overflow=24,
         pool_pre_ping=True,  # a server that was restarted leaves dead connections in the pool
+        hide_parameters=True,  # errors are logged, and values may be what a document says
     )
 
 
@@ -134,6 +135,7 @@ def _sqlite_engine(database: Database) -> AsyncEngine:
         connect_args={"isolation_level": None, "timeout": 30},
         pool_size=8,
         max_overflow=24,
+        hide_parameters=True,
     )
     turns = _Turns(database.ticket)
     dialect = engine.sync_engine.dialect
