@@ -88,10 +88,8 @@ class Heart:
             began = self._database.clock.monotonic()
             try:
                 age = self._channel.run_blocking(beat(self._worker_id, self._database))
-            except StorageError as error:
-                logger.warning(
-                    "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
-                )
+            except Exception as error:  # noqa: BLE001 - a thread that ended would leave a worker that stands still for good
+                _note_failed_beat(error)
                 continue
             self._on_beat(age, began)
         close = getattr(self._channel, "close", None)
@@ -131,12 +129,20 @@ class LoopHeart:
             began = self._runtime.clock.monotonic()
             try:
                 age = await self._beat()
-            except StorageError as error:
-                logger.warning(
-                    "The heartbeat could not be written", extra={"event": "worker.beat_failed", "reason": str(error)}
-                )
+            except Exception as error:  # noqa: BLE001 - as above
+                _note_failed_beat(error)
                 continue
             self._on_beat(age, began)
 
     async def _beat(self) -> float | None:
         return await self._database.writer.run(beat(self._worker_id, self._database))
+
+
+def _note_failed_beat(error: Exception) -> None:
+    is_foreseen = isinstance(error, StorageError)
+    logger.log(
+        logging.WARNING if is_foreseen else logging.ERROR,
+        "The heartbeat could not be written",
+        exc_info=None if is_foreseen else error,
+        extra={"event": "worker.beat_failed", "reason": str(error)},
+    )

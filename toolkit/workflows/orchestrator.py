@@ -147,11 +147,8 @@ class Orchestrator:
                 self._expire_waits_of_running()
                 await self._claim()
                 self.has_recovered = True
-            except StorageError as error:  # a worker that stops looking looks healthy and does nothing
-                logger.warning(
-                    "A look for due runs failed; looking again",
-                    extra={"event": "worker.look_failed", "reason": str(error)},
-                )
+            except Exception as error:  # noqa: BLE001 - a worker that stops looking looks healthy and does nothing
+                _note_failed_look("A look for due runs failed; looking again", error)
             await self._pause()
 
     async def _tick(self) -> None:
@@ -312,11 +309,8 @@ class Orchestrator:
                     took = self._clock.monotonic() - began
                     await self._dispel_doubt()
                     await self._look_at_own()
-                except StorageError as error:
-                    logger.warning(
-                        "A look at what others did failed; looking again",
-                        extra={"event": "worker.look_failed", "reason": str(error)},
-                    )
+                except Exception as error:  # noqa: BLE001 - as above
+                    _note_failed_look("A look at what others did failed; looking again", error)
                 self._record_what_is_under_way()
         finally:
             if listener is not None:
@@ -379,6 +373,17 @@ class Orchestrator:
             for step in execution.long_steps(began_before=before):
                 execution.shown.add(step.path)
                 self._engine.submit(RecordStep(execution.run.id, execution.epoch, step))
+
+
+def _note_failed_look(message: str, error: Exception) -> None:
+    """A database that is away is nothing new; anything else is a fault of ours, and says where it is."""
+    is_foreseen = isinstance(error, StorageError)
+    logger.log(
+        logging.WARNING if is_foreseen else logging.ERROR,
+        message,
+        exc_info=None if is_foreseen else error,
+        extra={"event": "worker.look_failed", "reason": str(error)},
+    )
 
 
 def _forget(worker_id: str) -> Script[None]:
