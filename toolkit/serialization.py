@@ -13,6 +13,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from toolkit.errors import InvalidInput, SerializationError
+from toolkit.round_trips import Certainty, difference
 
 T = TypeVar("T")
 
@@ -25,17 +26,30 @@ class Codec(Generic[T]):
 
     def __init__(self, type_: Any) -> None:
         self.type = type_
-        self.is_untyped = type_ is Any or type_ is object
         try:
             self.adapter: TypeAdapter[T] = TypeAdapter(type_, config=_CONFIG)
         except PydanticUserError:  # models and dataclasses bring a configuration of their own
             self.adapter = TypeAdapter(type_)
 
+        self._certainty = Certainty(self.adapter.core_schema)
+
     def encode(self, value: T) -> str:
-        """``value`` as JSON text.
+        """``value`` as JSON text from which it comes back equal.
 
         Raises:
-            SerializationError: the value does not fit the type, or holds something that has no JSON form.
+            SerializationError: the value does not fit the type, holds something that has no JSON form, or would come
+                back as something else (a subclass of what is declared, a ``Decimal`` where ``Any`` is).
+        """
+        text = self.encode_to_compare(value)
+        if not self._certainty.is_certain:
+            self._check(text, value)
+        return text
+
+    def encode_to_compare(self, value: T) -> str:
+        """``value`` as JSON text that is compared and shown, and need not come back equal.
+
+        Raises:
+            SerializationError: as for :meth:`encode`, but for the last.
         """
         try:
             text = self.adapter.serializer.to_json(value, round_trip=True, warnings="error").decode()
@@ -44,12 +58,19 @@ class Codec(Generic[T]):
                 f"a value of type {type(value).__qualname__!r} cannot be stored as {describe(self.type)}: "
                 f"{_first_line(error)}; declare the type that is really returned, as a Pydantic type"
             ) from error
-        if self.is_untyped and self.decode(text) != value:
-            raise SerializationError(
-                f"a value of type {type(value).__qualname__!r} would not come back equal from JSON because no type is "
-                "declared for it; annotate the parameter or the return value (or give return_type=)"
-            )
         return text
+
+    def _check(self, text: str, value: T) -> None:
+        try:
+            place = difference(value, self.decode(text))
+        except SerializationError as error:
+            place = str(error).rpartition(" any more: ")[2]
+        if place is not None:
+            raise SerializationError(
+                f"a value of type {type(value).__qualname__!r} would not come back equal from JSON as "
+                f"{describe(self.type)}: {place}. Declare the type that is really there (in the annotation, or by "
+                "return_type=); for infinities and nan in a model give it ser_json_inf_nan='strings'"
+            )
 
     def decode(self, text: str | bytes) -> T:
         """The value of JSON ``text`` that :meth:`encode` made.

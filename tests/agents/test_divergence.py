@@ -7,7 +7,7 @@ from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
 from toolkit.agents import Agent
 from toolkit.agents.fingerprints import differences, digest
-from toolkit.agents.inputs import encode_arguments, reencode_arguments
+from toolkit.agents.inputs import decode_arguments, encode_arguments
 from toolkit.errors import AgentDiverged
 
 
@@ -75,4 +75,5 @@ def test_an_input_whose_type_gained_a_default_is_still_the_same_input() -> None:
 
     recorded = '{"input":{"text":"?"},"files":[]}'
 
-    assert reencode_arguments(Question, recorded) == encode_arguments(Question(text="?"), [])
+    now = encode_arguments(Question(text="?"), [])
+    assert decode_arguments(Question, recorded) == decode_arguments(Question, now)

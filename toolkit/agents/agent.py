@@ -16,7 +16,7 @@ from toolkit.agents.calls import current_spending
 from toolkit.agents.configs import AgentInput, Given, Retries
 from toolkit.agents.fingerprints import digest
 from toolkit.agents.histories import History
-from toolkit.agents.inputs import check_input, check_tool_context, encode_arguments, reencode_arguments
+from toolkit.agents.inputs import check_input, check_tool_context, decode_arguments, encode_arguments
 from toolkit.agents.limits import Limits
 from toolkit.agents.prompts import WHOLE_INPUT, Prompt
 from toolkit.agents.results import AgentRunResult, OutputT
@@ -163,7 +163,7 @@ class Agent(Generic[OutputT, ContextT]):
             body=Work(self, given, can_wait=can_wait).run,
             result=self._result_codec,
             arguments=encode_arguments(input, files, history),
-            reencode=partial(reencode_arguments, type(input)) if isinstance(input, BaseModel) else None,
+            decode=partial(decode_arguments, type(input)) if isinstance(input, BaseModel) else None,
             can_wait=can_wait,
         )
         spending = current_spending()

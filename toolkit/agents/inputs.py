@@ -49,10 +49,10 @@ def encode_arguments(input: Any, files: Sequence[Any], history: Any = None) -> s
     return to_json({"input": input, "files": list(files), **more}).decode()
 
 
-def reencode_arguments(type_: type[BaseModel], recorded: str) -> str:
-    """Recorded arguments as today's type of the input writes them; a field with a default may have joined since."""
-    kept = from_json(recorded)
-    return encode_arguments(codec_for(type_).decode(to_json(kept["input"])), kept["files"], kept.get("history"))
+def decode_arguments(type_: type[BaseModel], text: str) -> tuple[BaseModel, Any, Any]:
+    """Arguments as :func:`encode_arguments` wrote them, the input as today's type has it."""
+    kept = from_json(text)
+    return codec_for(type_).decode(to_json(kept["input"])), kept["files"], kept.get("history")
 
 
 def _is_a(type_: Any, value: object) -> bool:

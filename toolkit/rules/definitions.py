@@ -91,10 +91,10 @@ class Rule(Generic[In, Out]):
             kind="rule",
             body=body,
             result=codec_for(self.output_type),
-            arguments=codec.encode(input) if current_run() is not None else None,
+            arguments=codec.encode_to_compare(input) if current_run() is not None else None,
             display_name=self.description,
             adopt=self._adopt,
-            reencode=lambda text: codec.encode(codec.decode(text)),
+            decode=codec.decode,
         )
 
     @overload
@@ -131,10 +131,10 @@ class Rule(Generic[In, Out]):
             kind="rule",
             body=body,
             result=batch_codec(self.output_type),
-            arguments=arguments.encode(inputs) if is_in_run else None,
+            arguments=arguments.encode_to_compare(inputs) if is_in_run else None,
             display_name=self.description,
             adopt=self._adopt,
-            reencode=lambda text: arguments.encode(arguments.decode(text)),
+            decode=arguments.decode,
         )
         return restore_all(found) if is_in_run else found
 

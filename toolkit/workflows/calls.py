@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from toolkit.errors import SerializationError, WrongContext
+from toolkit.round_trips import difference
 from toolkit.serialization import Codec
 from toolkit.workflows.attempts import Attempts, Body
 from toolkit.workflows.executions import details_of
@@ -39,13 +40,13 @@ async def run_step(
     heartbeat_timeout: float | None = None,
     retry: RetryPolicy | None = None,
     adopt: Callable[[dict[str, Any]], None] | None = None,
-    reencode: Callable[[str], str] | None = None,
+    decode: Callable[[str], Any] | None = None,
     can_wait: bool = False,
 ) -> T:
     """Run ``body`` as a step of the run that the caller stands in; outside a run, simply run it.
 
     A step that is on record returns what is recorded, or raises it. ``arguments`` is JSON text, compared on replay.
-    ``reencode`` turns recorded arguments into what today's types make of them, for arguments whose text differs.
+    ``decode`` makes of that text what today's types make of it, for arguments whose text differs.
     ``adopt`` gets the recorded details then, so that a kind can rebuild what it keeps in memory. ``can_wait`` says that
     the body may wait for events: it is run again from its own checkpoints after a long wait.
 
@@ -62,7 +63,7 @@ async def run_step(
     execution = scope.execution
     recorded = execution.journal.get(path)
     if recorded is not None and (recorded.state is StepState.SUCCEEDED or scope.step is None):
-        is_same = _same_arguments(recorded.arguments, arguments, reencode) or execution.is_given(recorded)
+        is_same = _same_arguments(recorded.arguments, arguments, decode) or execution.is_given(recorded)
         if recorded.kind != kind or not is_same:
             raise execution.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
         if adopt is not None:
@@ -148,17 +149,18 @@ async def checkpoint(
     return Checkpoint(value, fresh=True, details=attempts.details)
 
 
-def _same_arguments(recorded: str | None, now: str | None, reencode: Callable[[str], str] | None) -> bool:
+def _same_arguments(recorded: str | None, now: str | None, decode: Callable[[str], Any] | None) -> bool:
     """Whether two argument texts mean the same: the same text, the same JSON, or the same under today's types.
 
-    A type may have gained a default since, or its fields another order; that harms nobody.
+    A type may have gained a default since, or its fields another order; a set has another order in each process. That
+    harms nobody.
     """
     if recorded == now or recorded is None or now is None:
         return recorded == now
     if json.loads(recorded) == json.loads(now):
         return True
     try:
-        return reencode is not None and reencode(recorded) == now
+        return decode is not None and difference(decode(recorded), decode(now)) is None
     except SerializationError:
         return False
 

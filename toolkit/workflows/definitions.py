@@ -234,7 +234,7 @@ class Workflow(Generic[P, R]):
             name=self.name,
             kind=StepKind.CHILD,
             reference=child.id if child else None,
-            arguments=self.signature.encode(arguments),
+            arguments=self.signature.encode_to_compare(arguments),
             child=child,
         )
         if record.state is StepState.FAILED:

@@ -91,6 +91,10 @@ class Signature:
         """The bound arguments as JSON text."""
         return self.arguments.encode(arguments) if arguments else "{}"
 
+    def encode_to_compare(self, arguments: dict[str, Any]) -> str:
+        """The bound arguments as JSON text that nobody is handed again, only compared and shown."""
+        return self.arguments.encode_to_compare(arguments) if arguments else "{}"
+
     def decode(self, text: str) -> dict[str, Any]:
         """The arguments of JSON text made by :meth:`encode`."""
         return self.arguments.decode(text) if self._parameters else {}

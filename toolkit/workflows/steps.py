@@ -64,17 +64,14 @@ class Step(Generic[P, R]):
             kind=self.kind,
             body=body,
             result=self.signature.result,
-            arguments=self.signature.encode(arguments),
+            arguments=self.signature.encode_to_compare(arguments),
             display_name=self.display_name,
             retry=self.retry,
             timeout=self.timeout,
             heartbeat_timeout=self.heartbeat_timeout,
-            reencode=self._reencode,
+            decode=self.signature.decode,
         )
         return result
-
-    def _reencode(self, recorded: str) -> str:
-        return self.signature.encode(self.signature.decode(recorded))
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
