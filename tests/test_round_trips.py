@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -73,6 +74,12 @@ class Point:
     x: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    name: str
+    around: tuple[str, ...] = ()
+
+
 def one_with_a_cache() -> Invoice:
     invoice = Invoice(number=1)
     invoice._cache["seen"] = object()
@@ -93,16 +100,19 @@ NOW = datetime(2027, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
         (dict[str, Any], {"a": [1, "b", None, {"c": 1.5}], "kind": Kind.BILL}),
         (dict[date, set[UUID]], {NOW.date(): {UUID(new_id())}}),
         (Loose, Loose(what={"a": [1.5]})),
-        (Open, Open(more=[1])),  # type: ignore[call-arg]
+        (Open, Open(more=[1])),
         (Decimal | date | str, date(2027, 1, 1)),
         (Point, Point(1.5)),
+        (Place, Place("here", ("there",))),
         (tuple[Colour, datetime], (Colour.RED, NOW)),
+        (Sequence[float], (1.5, 2.5)),
+        (dict[str, Any], {"a": (1, 2)}),
         (Any, {"a": [1]}),
     ],
 )
 def test_what_comes_back_equal_is_encoded(type_: Any, value: Any) -> None:
     codec: Codec[Any] = codec_for(type_)
-    assert difference(codec.decode(codec.encode(value)), value) is None
+    assert difference(codec.decode(codec.encode(value)), value, are_lists_alike=True) is None
 
 
 @pytest.mark.parametrize(
@@ -114,11 +124,11 @@ def test_what_comes_back_equal_is_encoded(type_: Any, value: Any) -> None:
         (Line, TaxLine(text="a", rate=Decimal(1)), "it (TaxLine) is now Line"),
         (Invoice, Invoice(number=1, lines=[TaxLine(text="a", rate=Decimal(1))]), "lines.0 (TaxLine) is now Line"),
         (dict[str, Any], {"a": {"b": Decimal("1.10")}}, "a.b (Decimal) is now str"),
-        (list, [(1, 2)], "0 (tuple) is now list"),  # type: ignore[type-arg]
-        (dict, {1: 2}, "it (dict) has other keys"),  # type: ignore[type-arg]
+        (Any, [(1, 2)], "0 (tuple) is now list"),
+        (dict, {1: 2}, "it (dict) has other keys"),
         (dict[int | str, int], {1: 2}, "it (dict) has other keys"),
         (Loose, Loose(what=date(2027, 1, 1)), "what (date) is now str"),
-        (Open, Open(more=Decimal(1)), "more (Decimal) is now str"),  # type: ignore[call-arg]
+        (Open, Open(more=Decimal(1)), "more (Decimal) is now str"),
         (date | str, "2027-01-01", "it (str) is now date"),
         (Hidden, Hidden(shown=1, hidden=2), "hidden"),
         (Login, Login(password=SecretStr("hunter2")), "password is another SecretStr"),
@@ -138,6 +148,7 @@ def test_only_what_is_uncertain_is_looked_at() -> None:
         return Certainty(codec_for(type_).adapter.core_schema).is_certain
 
     assert is_certain(list[dict[str, tuple[int, date, bytes, UUID, Colour]]])
+    assert is_certain(Place)
     assert not any(map(is_certain, (Any, list, dict[Any, int], float, Decimal, Loose, Open, Hidden, Login, int | str)))
 
     class Plain(BaseModel):

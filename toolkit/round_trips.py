@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -29,6 +29,8 @@ class Certainty:
     def __init__(self, core_schema: Mapping[str, Any]) -> None:
         self._classes: dict[type, None] = {}
         self._is_certain = self._look(core_schema)
+        kinds = set(_kinds_of(core_schema))
+        self.holds_sets = not kinds.isdisjoint({"set", "frozenset"})
 
     @property
     def is_certain(self) -> bool:
@@ -59,24 +61,40 @@ def _parts_of(schema: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         part = schema.get(name)
         if isinstance(part, Mapping):
             yield from cast("Iterable[Mapping[str, Any]]", part.values()) if name == "fields" else (part,)
-        elif part is not None:
-            yield from part
+        elif part is not None:  # a dataclass names its fields as well
+            yield from (each for each in part if isinstance(each, Mapping))
 
 
-def difference(one: Any, other: Any, *, path: str = "") -> str | None:
+def _kinds_of(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield schema["type"]
+    for part in _parts_of(schema):
+        yield from _kinds_of(part)
+    choices = schema.get("choices", ())
+    for choice in choices.values() if isinstance(choices, Mapping) else choices:
+        if isinstance(choice, tuple):
+            yield from _kinds_of(choice[0])
+        elif isinstance(choice, Mapping):
+            yield from _kinds_of(choice)
+
+
+def difference(one: Any, other: Any, *, path: str = "", are_lists_alike: bool = False) -> str | None:
     """Where two values first differ, and in what type: ``lines.0 (TaxLine) is now Line``; ``None`` if they are equal.
 
-    Not a number is equal to itself here, and what a model keeps outside its fields does not count.
+    Not a number is equal to itself here, and what a model keeps outside its fields does not count. If
+    ``are_lists_alike`` a tuple may be a list.
     """
     if one == other or (one != one and other != other):  # noqa: PLR0124 - that is how not a number is told
         return None
-    if type(one) is type(other):
+    if type(one) is type(other) or (are_lists_alike and {type(one), type(other)} == {list, tuple}):
         ones, others = _members(one), _members(other)
         if ones is None or others is None:
             return f"{path or 'it'} is another {type(one).__name__}"
         if ones.keys() != others.keys():
             return f"{path or 'it'} ({type(one).__name__}) has other keys"
-        found = (difference(ones[at], others[at], path=f"{path}.{at}" if path else str(at)) for at in ones)
+        found = (
+            difference(ones[at], others[at], path=f"{path}.{at}" if path else str(at), are_lists_alike=are_lists_alike)
+            for at in ones
+        )
         return next((place for place in found if place is not None), None)
     return f"{path or 'it'} ({type(one).__name__}) is now {type(other).__name__}"
 

@@ -45,6 +45,11 @@ class Codec(Generic[T]):
             self._check(text, value)
         return text
 
+    @property
+    def holds_sets(self) -> bool:
+        """Whether the JSON text of equal values may differ: a set has another order in each process."""
+        return self._certainty.holds_sets
+
     def encode_to_compare(self, value: T) -> str:
         """``value`` as JSON text that is compared and shown, and need not come back equal.
 
@@ -62,7 +67,8 @@ class Codec(Generic[T]):
 
     def _check(self, text: str, value: T) -> None:
         try:
-            place = difference(value, self.decode(text))
+            # A Sequence takes a tuple and gives a list.
+            place = difference(value, self.decode(text), are_lists_alike=self.type is not Any)
         except SerializationError as error:
             place = str(error).rpartition(" any more: ")[2]
         if place is not None:

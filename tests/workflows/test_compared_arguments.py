@@ -44,6 +44,12 @@ async def keep_tags(tags: set[str]) -> int:
     return count
 
 
+def test_a_keyed_start_is_the_same_in_a_process_that_orders_sets_otherwise() -> None:
+    one, other = '{"tags":["a","b"],"more":{"tags":["c","d"]}}', '{"tags":["b","a"],"more":{"tags":["d","c"]}}'
+    assert store.signature.digest(one) == store.signature.digest(other)
+    assert store.signature.digest(one) != store.signature.digest(one.replace("d", "e"))
+
+
 async def test_a_run_whose_step_took_a_set_goes_on_in_a_process_that_orders_it_otherwise(
     start_engine: StartEngine,
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.errors import SerializationError, StepTimeout
 from toolkit.storage import DataRejected
 from toolkit.workflows.executions import details_of
-from toolkit.workflows.failures import record_error
+from toolkit.workflows.failures import RunCancelled, RunParked, message_of, record_error, revive_error
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import Scope, StepContext, entered
@@ -110,8 +110,11 @@ class Attempts:
                     if context.session is not None:
                         await context.session.give_up()
                         self._check_cut_off(error)
-                    if not isinstance(error, Exception) or not await self._may_try_again(error):
+                    if not isinstance(error, Exception):
                         raise
+                    failure = await self._failure_after(error)
+                if failure is not None:
+                    raise failure
                 await self.scope.begin()
         finally:
             self.execution.in_flight.pop(self.path, None)
@@ -137,15 +140,14 @@ class Attempts:
             key_run_id=run.key_run_id,
         )
 
-    async def _may_try_again(self, error: Exception) -> bool:
-        """Whether there is another attempt, once its time has come; if not, the failure is on record."""
+    async def _failure_after(self, error: Exception) -> Exception | None:
+        """``None`` if there is another attempt, once its time has come; else what the step raises, which is kept."""
         pause = self.retry.delay_after(
             error, attempt=self.attempt, spread=self.execution.engine.runtime.random.random()
         )
         self._note_error(error)
         if pause is None:
-            await self._keep_failure(error)
-            return False
+            return await self._keep_failure(error) if self.keeps_failures else error
         logger.info(
             "A step failed and is tried again",
             extra={
@@ -159,7 +161,7 @@ class Attempts:
         )
         await self._pause(pause)
         self.attempt += 1
-        return True
+        return None
 
     async def _await_lease(self) -> None:
         """A process that was held up begins nothing before it knows that the run is still its own."""
@@ -189,6 +191,13 @@ class Attempts:
                 if task.cancelling() > before:
                     raise self.execution.foreign_cancellation() from None
                 raise RuntimeError(f"the body of step {self.name!r} raised CancelledError by itself") from None
+            except (Exception, RunCancelled, RunParked, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # it would end the event loop, or the run's task: sys.exit()
+                what = f"{type(error).__name__}: {message_of(error)}"
+                raise RuntimeError(f"the body of step {self.name!r} raised {what}") from error
+        if self.details:
+            _check_details(self.name, self.details)
         if len(text) > LARGEST_PAYLOAD:
             raise SerializationError(
                 f"the result of step {self.name!r} is {len(text):,} characters; at most {LARGEST_PAYLOAD:,} can be "
@@ -240,6 +249,7 @@ class Attempts:
 
     def _beat(self, details: Any) -> None:
         """The body still makes progress; from a thread as well."""
+        _check_details(self.name, {_HEARTBEAT: details})
         self.details[_HEARTBEAT] = details
         self.execution.engine.call_in_loop(self._hear)
 
@@ -255,15 +265,18 @@ class Attempts:
 
     def _note_error(self, error: Exception) -> None:
         """Every attempt's error is kept: with the step's failure, or beside its result if a later attempt succeeds."""
-        self.errors.append(f"{type(error).__qualname__}: {error}")
+        self.errors.append(f"{type(error).__qualname__}: {message_of(error)}")
         if self.retry.max_retries:
             self.details[_FAILED_ATTEMPTS] = [line[:_LONGEST_ERROR] for line in self.errors[-_MOST_ERRORS:]]
 
-    async def _keep_failure(self, error: Exception) -> None:
-        if not self.keeps_failures:
-            return
+    async def _keep_failure(self, error: Exception) -> Exception:
+        """Put the failure on record; returns it as every replay will raise it, so that this run goes the same way."""
         text = record_error(error, errors=self.errors)
         await self.execution.record(self._row(StepState.FAILED, error=text))
+        recorded = revive_error(text)
+        recorded.__cause__, recorded.__context__ = error.__cause__, error.__context__
+        recorded.__suppress_context__ = error.__suppress_context__
+        return recorded.with_traceback(error.__traceback__)
 
     def sighting(self) -> StepRecord:
         """The row that shows people a step before it has ended."""
@@ -281,11 +294,18 @@ class Attempts:
             arguments=self.arguments,
             result=result,
             error=error,
-            details=json.dumps(self.details) if self.details else None,
+            details=self._details_text() if self.details else None,
             display_name=self.display_name,
             attempts=self.attempt,
             epoch=self.execution.epoch,
         )
+
+    def _details_text(self) -> str:
+        """What the body left beside its result, as far as JSON has it: the rest was refused by its attempt."""
+        try:
+            return json.dumps(self.details)
+        except (TypeError, ValueError):
+            return json.dumps({name: value for name, value in self.details.items() if _is_json(value)})
 
     def _pause_path(self) -> str:
         return f"{self.path}/retry/{self.attempt}"
@@ -301,6 +321,23 @@ class Attempts:
             await sleep_on_record(self.scope, self._pause_path(), seconds=seconds)
         else:
             await self.clock.sleep(seconds)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_details(step: str, details: dict[str, Any]) -> None:
+    for name, value in details.items():
+        if not _is_json(value):
+            raise SerializationError(
+                f"{name!r} in the details of step {step!r} is {type(value).__name__}, and what it holds has no JSON "
+                "form; give text, numbers, lists and dicts"
+            )
 
 
 def seconds_of(limit: float | timedelta | None) -> float | None:

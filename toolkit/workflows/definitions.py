@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from toolkit.errors import DefinitionError, RunFailed, WrongContext
 from toolkit.workflows.attributes import Attribute, encode_attributes, encode_tags
 from toolkit.workflows.current import current_engine
-from toolkit.workflows.failures import revive_error
+from toolkit.workflows.failures import message_of, revive_error
 from toolkit.workflows.journal import LINKED
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import RUN_ENDED, NewRun
@@ -208,7 +207,7 @@ class Workflow(Generic[P, R]):
             id=engine.new_id(),
             workflow=self.name,
             input=text,
-            input_digest=hashlib.sha256(text.encode()).hexdigest(),
+            input_digest=self.signature.digest(text),
             version=self.version,
             on_cancel=self.on_cancel.key if self.on_cancel is not None else None,
             **more,
@@ -343,7 +342,7 @@ async def wait_for_completion(run: RunHandle[Any] | str) -> Any:
         run if isinstance(run, str) else run.id,
         state=ending["state"],
         error_type=type(cause).__qualname__ if cause else "",
-        error_message=str(cause) if cause else "",
+        error_message=message_of(cause) if cause else "",
     ) from cause
 
 

@@ -22,7 +22,7 @@ from toolkit.workflows.completions import Completions
 from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
 from toolkit.workflows.definitions import RunHandle, Workflow
-from toolkit.workflows.failures import revive_error
+from toolkit.workflows.failures import message_of, revive_error
 from toolkit.workflows.large_values import LargeValues
 from toolkit.workflows.operations import (
     CancelRun,
@@ -477,7 +477,7 @@ class Engine:
             run_id,
             state=ended.state,
             error_type=type(cause).__qualname__ if cause else "",
-            error_message=str(cause) if cause else "",
+            error_message=message_of(cause) if cause else "",
         ) from cause
 
     @property

@@ -1,8 +1,11 @@
 """Errors, kept as JSON and raised again on replay as what they were.
 
 An author's ``except ValueError`` must take the same branch on the first run and on every replay, so a recorded error
-comes back as its own class. The class is looked up among the exception classes that are loaded; nothing is imported and
-no constructor is called because of what stands in a row.
+comes back as its own class, and the first run raises what came back too: attributes are plain values in both. The class
+is looked up among the exception classes that are loaded; nothing is imported, and no constructor of an author's is
+called, because of what stands in a row.
+
+An error may be anybody's code: whatever its text or its attributes do when they are asked for, it is recorded.
 """
 
 from __future__ import annotations
@@ -10,15 +13,22 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
+
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from toolkit.errors import RecordedError
+from toolkit.serialization import storable
 from toolkit.storage import PayloadNotDecoded
 
 _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACE = 20_000
 _LONGEST_CHAIN = 10
 _LONGEST_SUMMARY = 300
+_MOST_MEMBERS, _MOST_FINDINGS, _DEEPEST = 20, 50, 8
+_LARGEST_INTEGER = 10**1000  # Python writes and reads no more than some thousand digits
+_MESSAGE = "__toolkit_message__"  # where a revived error keeps its text, which may need what its attributes were
+_OF_OS_ERRORS = ("errno", "strerror", "filename", "filename2")
 
 
 class RunCancelled(BaseException):
@@ -41,17 +51,11 @@ class RunUndecoded(RunParked):
 
 
 def record_error(error: BaseException, *, cause: str | None = None, errors: list[str] | None = None) -> str:
-    """``error`` as JSON text: type, message, plain arguments and attributes, trace.
+    """``error`` as JSON text: type, message, plain arguments and attributes, members of a group, trace.
 
     ``cause`` is another recorded error; ``errors`` are those of earlier attempts, each in a line.
     """
-    kept: dict[str, Any] = {
-        "type": type(error).__qualname__,
-        "module": type(error).__module__,
-        "message": _text(str(error))[:_LONGEST_MESSAGE],
-        "args": [_plain(argument) for argument in error.args],
-        "attributes": {name: _plain(value) for name, value in vars(error).items() if not name.startswith("__")},
-    }
+    kept = _kept(error)
     if error.__traceback__ is not None:
         kept["trace"] = _text("".join(traceback.format_tb(error.__traceback__)))[-_LONGEST_TRACE:]
     if cause is not None:
@@ -65,23 +69,22 @@ def record_error(error: BaseException, *, cause: str | None = None, errors: list
 
 def revive_error(text: str) -> Exception:
     """The error of JSON ``text``, as its own class if this process knows it, else as ``RecordedError``."""
-    kept = json.loads(text)
-    for candidate in _subclasses(Exception):
-        if candidate.__qualname__ == kept["type"] and candidate.__module__ == kept["module"]:
-            try:
-                error = candidate.__new__(candidate)
-                error.args = tuple(kept.get("args", ()))
-                error.__dict__.update(kept.get("attributes", {}))
-            except TypeError:  # a class with a layout of its own
-                break
-            return error
-    return RecordedError(kept["type"], kept["message"])
+    return _revived(json.loads(text))
+
+
+def message_of(error: BaseException) -> str:
+    """The text of ``error``, whatever asking for it does."""
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 - an author's __str__ may raise anything
+        text = vars(error).get(_MESSAGE) or f"(its text cannot be made: {type(failure).__name__})"
+    return _text(text)[:_LONGEST_MESSAGE]
 
 
 def summary_of(text: str) -> str:
     """A recorded error in one line."""
     kept = json.loads(text)
-    return f"{kept['type']}: {kept['message']}".splitlines()[0][:_LONGEST_SUMMARY]
+    return storable(f"{kept['type']}: {kept['message']}".splitlines()[0])[:_LONGEST_SUMMARY]
 
 
 def error_chain(text: str) -> list[tuple[str, str, str]]:
@@ -95,21 +98,97 @@ def _causes(error: BaseException) -> list[tuple[str, str, str]]:
     chain: list[tuple[str, str, str]] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(chain) < _LONGEST_CHAIN:
-        chain.append((type(cause).__qualname__, type(cause).__module__, _text(str(cause))[:_LONGEST_MESSAGE]))
+        chain.append((type(cause).__qualname__, type(cause).__module__, message_of(cause)))
         cause = cause.__cause__ or cause.__context__
     return chain
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
+def _kept(error: BaseException, *, depth: int = 0) -> dict[str, Any]:
+    attributes = {name: value for name, value in vars(error).items() if not name.startswith("__")}
+    kept = {
+        "type": type(error).__qualname__,
+        "module": type(error).__module__,
+        "message": message_of(error),
+        "args": _plain(error.args),
+        "attributes": _plain(attributes),
+    }
+    if isinstance(error, OSError):
+        found = {name: _plain(getattr(error, name)) for name in _OF_OS_ERRORS}
+        kept["os"] = {name: value for name, value in found.items() if value is not None}
+    elif isinstance(error, ValidationError):
+        findings = error.errors(include_url=False, include_context=False)[:_MOST_FINDINGS]
+        kept["findings"] = {"title": error.title, "errors": _plain(findings)}
+    elif isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
+        kept["members"] = [_kept(member, depth=depth + 1) for member in error.exceptions[:_MOST_MEMBERS]]
+    return kept
+
+
+def _revived(kept: dict[str, Any]) -> Exception:
+    for candidate in _subclasses(Exception):
+        if candidate.__qualname__ == kept["type"] and candidate.__module__ == kept["module"]:
+            try:
+                error = _made(candidate, kept)
+            except (TypeError, ValueError):  # a class with a layout of its own
+                break
+            return error
+    return RecordedError(kept["type"], kept["message"])
+
+
+def _made(class_: type[Exception], kept: dict[str, Any]) -> Exception:
+    """An error of ``class_``.
+
+    Raises:
+        TypeError, ValueError: it has a layout of its own.
+    """
+    if "findings" in kept:
+        return cast("Exception", _validation_error(**kept["findings"]))
+    if "members" in kept:
+        members = [_revived(member) for member in kept["members"]]
+        error = class_.__new__(class_, str(kept["args"][0]), members)
+    else:
+        error = class_.__new__(class_)
+        error.args = tuple(kept.get("args", ()))
+    for name, value in kept.get("os", {}).items():
+        setattr(error, name, value)
+    error.__dict__.update({**kept.get("attributes", {}), _MESSAGE: kept["message"]})
+    return error
+
+
+def _validation_error(*, title: str, errors: list[dict[str, Any]]) -> ValidationError:
+    """Pydantic's findings once more, each with its type, place and message."""
+    return ValidationError.from_exception_data(
+        title,
+        [
+            InitErrorDetails(
+                type=PydanticCustomError(found["type"], found["msg"].replace("{", "{{").replace("}", "}}")),
+                loc=tuple(found["loc"]),
+                input=found["input"],
+            )
+            for found in errors
+        ],
+    )
+
+
+def _plain(value: Any, *, depth: int = 0) -> Any:
+    """``value`` as JSON can have it; what it has no form for as text."""
+    if value is None or isinstance(value, bool | float):
         return value
+    if isinstance(value, int) and abs(value) < _LARGEST_INTEGER:
+        return int(value)
     if isinstance(value, str):
-        return _text(value)[:_LONGEST_MESSAGE]
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value[:100]]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in list(value.items())[:100]}
-    return _text(str(value))[:_LONGEST_MESSAGE]
+        return _text(str(value))[:_LONGEST_MESSAGE]
+    if isinstance(value, list | tuple) and depth < _DEEPEST:
+        return [_plain(item, depth=depth + 1) for item in value[:100]]
+    if isinstance(value, dict) and depth < _DEEPEST:
+        return {_told(key): _plain(item, depth=depth + 1) for key, item in list(value.items())[:100]}
+    return _told(value)
+
+
+def _told(value: object) -> str:
+    try:
+        return _text(str(value))[:_LONGEST_MESSAGE]
+    except Exception:  # noqa: BLE001 - anybody's __str__; RecursionError and too many digits are among what it raises
+        return f"<{type(value).__qualname__}>"
 
 
 def _text(text: str) -> str:

@@ -311,7 +311,10 @@ class Orchestrator:
                     await self._look_at_own()
                 except Exception as error:  # noqa: BLE001 - as above
                     _note_failed_look("A look at what others did failed; looking again", error)
-                self._record_what_is_under_way()
+                try:
+                    self._record_what_is_under_way()
+                except Exception as error:  # noqa: BLE001 - as above
+                    _note_failed_look("What is under way could not be put on record; trying again", error)
         finally:
             if listener is not None:
                 await listener.close()

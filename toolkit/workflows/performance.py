@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 async def perform(execution: Execution) -> None:
-    """Run the workflow's function and put its end on record; never raises for the author's code."""
+    """Run the workflow's function and put its end on record; never raises for the author's code.
+
+    A run whose end cannot be put on record would be taken up again and again: it is parked.
+    """
     try:
         try:
             state, result, error = await _call(execution)
@@ -37,6 +40,13 @@ async def perform(execution: Execution) -> None:
     except asyncio.CancelledError:
         if not execution.is_dead:
             raise
+    except Exception as failure:
+        logger.exception(
+            "The end of a run could not be put on record",
+            extra={"event": "run.not_ended", "run_id": execution.run.id, "workflow": execution.run.workflow},
+        )
+        parked = RunParked(f"the end of the run could not be put on record: {type(failure).__name__}")
+        await _finish(execution, RunState.PARKED, result=None, error=record_error(parked))
     finally:
         execution.engine.residents.dismiss(execution)
 
@@ -67,7 +77,9 @@ async def _call(execution: Execution) -> tuple[RunState, str | None, str | None]
         if execution.is_dead:
             raise
         return RunState.PARKED, None, record_error(execution.foreign_cancellation())
-    except Exception as error:  # noqa: BLE001 - the author's code, whatever it raises
+    except (ContinuedAsNew, KeyboardInterrupt, GeneratorExit):  # the last two are for whoever runs this process
+        raise
+    except BaseException as error:  # noqa: BLE001 - the author's code, whatever it raises
         return RunState.FAILED, None, record_error(error)
 
 
@@ -101,7 +113,15 @@ async def _continue(execution: Execution, continued: ContinuedAsNew) -> None:
     await _finish(execution, RunState.SUCCEEDED, result=None, error=None, continued=successor)
 
 
-async def _finish(execution: Execution, state: RunState, *, result: str | None, error: str | None, **more: Any) -> None:
+async def _finish(
+    execution: Execution,
+    state: RunState,
+    *,
+    result: str | None,
+    error: str | None,
+    is_last_try: bool = False,
+    **more: Any,
+) -> None:
     run = execution.run
     operation = FinishRun(
         run.id,
@@ -118,9 +138,9 @@ async def _finish(execution: Execution, state: RunState, *, result: str | None, 
     try:
         outcome: Finished = await execution.commit(operation)
     except DataRejected as rejected:
-        if result is None:
-            raise  # not for a value of the author's: another try would be refused as well
-        await _finish(execution, RunState.FAILED, result=None, error=record_error(rejected))
+        if is_last_try or (result is None and error is None):
+            raise  # not for a value of the author's
+        await _finish(execution, RunState.FAILED, result=None, error=record_error(rejected), is_last_try=True)
         return
     if outcome.fate is Fate.KEPT:
         _log(execution, outcome.state or state, error)

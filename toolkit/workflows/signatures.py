@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NotRequired, get_type_hints
@@ -95,6 +97,12 @@ class Signature:
         """The bound arguments as JSON text that nobody is handed again, only compared and shown."""
         return self.arguments.encode_to_compare(arguments) if arguments else "{}"
 
+    def digest(self, text: str) -> str:
+        """By what arguments that were encoded to ``text`` are told from others, in any process."""
+        if self._parameters and self.arguments.holds_sets:  # then the order of lists does not count
+            text = json.dumps(_in_one_order(json.loads(text)))
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def decode(self, text: str) -> dict[str, Any]:
         """The arguments of JSON text made by :meth:`encode`."""
         return self.arguments.decode(text) if self._parameters else {}
@@ -119,3 +127,11 @@ class Signature:
         schema = self.arguments.schema()
         schema["title"] = self.function.__name__
         return schema
+
+
+def _in_one_order(value: Any) -> Any:
+    if isinstance(value, list):
+        return sorted((_in_one_order(item) for item in value), key=json.dumps)
+    if isinstance(value, dict):
+        return {name: _in_one_order(value[name]) for name in sorted(value)}
+    return value

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from toolkit.workflows.failures import message_of
+
 _MOST_THREADS = 64
 
 Job = Callable[[], None]
@@ -62,8 +64,11 @@ def _tell(
     def settle() -> None:
         if future.done():
             return  # its caller was cancelled meanwhile
-        if isinstance(error, StopIteration):  # a future takes none
-            future.set_exception(RuntimeError("the step raised StopIteration"))
+        # A future takes no StopIteration, and what is no Exception (sys.exit) would end the event loop.
+        if isinstance(error, StopIteration) or not isinstance(error, Exception | asyncio.CancelledError | None):
+            failure = RuntimeError(f"the step raised {type(error).__name__}: {message_of(error)}")
+            failure.__cause__ = error
+            future.set_exception(failure)
         elif error is not None:
             future.set_exception(error)
         else:
