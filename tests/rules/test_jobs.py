@@ -13,7 +13,8 @@ from tests.rules.policies import LIMITS, STRICT, approval, encode
 from toolkit.errors import InvalidInput, RunFailed
 from toolkit.files import File, FileLimits, FileStorages, FileStore, using
 from toolkit.rules import RULE_WORKFLOWS, RuleService, evaluate_file
-from toolkit.rules.records import Format, read_records, split
+from toolkit.rules.chunks import split
+from toolkit.rules.records import Format, read_records
 from toolkit.storage import Database
 from toolkit.workflows import Engine
 

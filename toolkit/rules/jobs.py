@@ -18,9 +18,10 @@ from pydantic_core import to_json
 
 from toolkit.errors import InvalidInput, WrongContext
 from toolkit.files import File, FileStore
+from toolkit.rules.chunks import split
 from toolkit.rules.decisions import decide_many_apart
 from toolkit.rules.parquet import read_parquet, split_parquet
-from toolkit.rules.records import Format, Record, kind_of, read_records, split
+from toolkit.rules.records import Format, Record, kind_of, read_records
 from toolkit.rules.service import RuleService
 from toolkit.serialization import codec_for
 from toolkit.workflows import gather, resource, step, workflow

@@ -1,10 +1,10 @@
-"""Rows of a CSV or JSON Lines file, and where in the file they stand; those of Parquet are read elsewhere."""
+"""Rows of a CSV or JSON Lines file, by line; :mod:`toolkit.rules.chunks` cuts the file, Parquet is read elsewhere."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -14,10 +14,11 @@ from pydantic_core import to_json
 from toolkit.errors import InvalidInput
 from toolkit.files import File
 
-LONGEST_ROW = 1_000_000  # bytes
-
-
 Kind: TypeAlias = Literal["csv", "jsonl", "parquet"]
+
+Encoding: TypeAlias = Literal["utf-8", "utf-16-le", "utf-16-be"]
+
+SAVE_AS_UTF_8 = "save the file as UTF-8 ('CSV UTF-8' in Excel)"
 
 _KINDS: dict[str, Kind] = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 
@@ -28,6 +29,7 @@ class Format(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
+    encoding: Encoding = "utf-8"
     columns: list[str] = []
     delimiter: str = ","
 
@@ -53,118 +55,83 @@ def kind_of(file: File) -> Kind:
     return _KINDS[suffix]
 
 
-async def split(
-    blocks: AsyncIterator[bytes], kind: Literal["csv", "jsonl"], *, rows: int
-) -> tuple[Format, list[tuple[int, int, int]]]:
-    """Cut a file after every ``rows`` rows: where each chunk starts, ends, and the number of its first line.
-
-    A line break inside quotes ends no row of a CSV file. The header of a CSV file belongs to no chunk.
+def read_records(content: bytes, format: Format, *, line: int) -> Iterator[Record]:
+    """The rows in ``content``, which begins at ``line`` of the file. Empty lines are none.
 
     Raises:
-        InvalidInput: a row is longer than ``LONGEST_ROW``, or a CSV file has no header.
+        InvalidInput: a byte is not of the encoding.
     """
-    cut = _Cut(kind, rows)
-    async for block in blocks:
-        cut.feed(block)
-    return cut.finish()
-
-
-class _Cut:
-    def __init__(self, kind: Literal["csv", "jsonl"], rows: int) -> None:
-        self.kind, self.rows = kind, rows
-        self.chunks: list[tuple[int, int, int]] = []
-        self.header = b""
-        self.is_in_header = kind == "csv"
-        self.position = self.start = 0
-        self.line, self.first_line = 1, 1
-        self.count = 0
-        self.pending = b""
-        self.is_quoted = False
-
-    def feed(self, block: bytes) -> None:
-        data = self.pending + block
-        lines = data.split(b"\n")
-        self.pending = lines.pop()
-        if len(self.pending) > LONGEST_ROW:
-            raise InvalidInput(f"line {self.line} is longer than {LONGEST_ROW:,} bytes")
-        has_quotes = self.kind == "csv" and b'"' in data
-        at = 0
-        while at < len(lines):
-            if has_quotes or self.is_quoted or self.is_in_header:
-                self._line(lines[at] + b"\n")
-                at += 1
-            else:  # rows, each a line: many at once, for a file of millions would take seconds otherwise
-                taken = lines[at : at + self.rows - self.count]
-                self.position += sum(map(len, taken)) + len(taken)
-                self.line += len(taken)
-                at += len(taken)
-                self._add_rows(len(taken))
-
-    def _line(self, line: bytes) -> None:
-        self.position += len(line)
-        self.line += 1
-        if self.kind == "csv" and line.count(b'"') % 2:
-            self.is_quoted = not self.is_quoted
-        if self.is_in_header:
-            self.header += line
-            if not self.is_quoted:
-                self.is_in_header = False
-                self._begin()
-            return
-        if self.is_quoted:
-            return
-        self._add_rows(1)
-
-    def _add_rows(self, rows: int) -> None:
-        self.count += rows
-        if self.count == self.rows:
-            self.chunks.append((self.start, self.position, self.first_line))
-            self._begin()
-
-    def _begin(self) -> None:
-        self.start, self.first_line, self.count = self.position, self.line, 0
-
-    def finish(self) -> tuple[Format, list[tuple[int, int, int]]]:
-        if self.pending:
-            self._line(self.pending)
-        if self.position > self.start:
-            self.chunks.append((self.start, self.position, self.first_line))
-        if self.kind == "jsonl":
-            return Format(kind="jsonl"), self.chunks
-        header = self.header.decode("utf-8-sig", "replace").strip()
-        if not header:
-            raise InvalidInput("the CSV file is empty; expected a header with the names of the fields")
-        delimiter = max(",;\t", key=header.count)
-        columns = next(csv.reader([header], delimiter=delimiter))
-        return Format(kind="csv", columns=[name.strip() for name in columns], delimiter=delimiter), self.chunks
-
-
-def read_records(content: bytes, format: Format, *, line: int) -> Iterator[Record]:
-    """The rows in ``content``, which begins at ``line`` of the file. Empty lines are none."""
-    text = content.decode("utf-8-sig", "replace")
+    try:
+        text = content.decode(format.encoding)
+    except UnicodeDecodeError as error:
+        raise undecodable(error, format.encoding, line=line) from None
+    lines = io.StringIO(text, newline="\n")
     if format.kind == "jsonl":
-        for number, row in enumerate(text.split("\n"), start=line):
-            if row.strip():
-                yield Record(number, row)
+        yield from (Record(number, row.strip()) for number, row in enumerate(lines, start=line) if row.strip())
         return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.delimiter)
+    for taken, values, _ in csv_rows(lines, format.delimiter):
+        at, line = line, line + taken
+        if isinstance(values, CsvFault):
+            yield Record(at, error=f"the row is no CSV: {values.reason}")
+        elif not values:
+            continue
+        elif len(values) != len(format.columns):
+            yield Record(at, error=f"the row has {len(values)} values; the header names {len(format.columns)}")
+        else:
+            yield Record(at, to_json(_nested(format.columns, values)).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFault:
+    """Why lines are no row. Where ``is_torn``, it was given up before its end, so what is below may be part of it."""
+
+    reason: str
+    is_torn: bool
+
+
+def csv_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str] | CsvFault, bool]]:
+    """The rows in ``lines``: how many lines each takes, its values, and whether a quote in it is still open at the end.
+
+    Lines come with their line feeds. Who cuts a file and who reads it both ask here where a row ends: a quote opens
+    text only at the start of a field, so counting quotes finds other ends.
+    """
+    is_at_end = False
+
+    def given() -> Iterator[str]:
+        nonlocal is_at_end
+        yield from lines
+        is_at_end = True
+
+    reader = csv.reader(given(), delimiter=delimiter)
     before = 0
     while True:
+        values: list[str] | CsvFault
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Record(line + before, error=f"the row is no CSV: {error}")
-            before = reader.line_num
-            continue
-        at, before = line + before, reader.line_num
-        if not values:
-            continue
-        if len(values) != len(format.columns):
-            yield Record(at, error=f"the row has {len(values)} values; the header names {len(format.columns)}")
-        else:
-            yield Record(at, to_json(_nested(format.columns, values)).decode())
+            values = _fault(error)
+        taken, before = reader.line_num - before, reader.line_num
+        yield taken, values, is_at_end  # a row asks for a line below its last one only where a quote is open
+
+
+def _fault(error: csv.Error) -> CsvFault:
+    if "new-line" in str(error):  # a carriage return outside of quotes, and something behind it
+        return CsvFault("a carriage return alone ends no row; expected a line feed", is_torn=False)
+    return CsvFault(f"a field is longer than {csv.field_size_limit():,} characters", is_torn=True)
+
+
+def undecodable(error: UnicodeDecodeError, encoding: Encoding, *, line: int) -> InvalidInput:
+    """What to tell about bytes that are no text in ``encoding``; ``line`` is the one at which they begin."""
+    byte = error.object[error.start : error.start + 1]
+    line += error.object[: error.start].decode(encoding).count("\n")
+    # Nearly always an older Excel wrote the file, and the letter tells which word to look at.
+    letter = byte.decode("cp1252", "ignore") if encoding == "utf-8" else ""
+    meant = f" ({letter!r} in Windows-1252)" if letter.isprintable() and letter else ""
+    return InvalidInput(
+        f"line {line} is not {encoding.upper()}: found the byte 0x{byte.hex().upper()}{meant}; {SAVE_AS_UTF_8}"
+    )
 
 
 def _nested(columns: list[str], row: list[str]) -> dict[str, Any]:
