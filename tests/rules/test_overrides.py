@@ -204,8 +204,8 @@ def test_numbers_beyond_the_engine_are_errors_of_that_input_alone(sandbox: Sandb
 
     assert [one[0].approved if isinstance(one, tuple) else type(one).__name__ for one in decided] == [
         True,
-        "RuleEvaluationError",
-        "RuleEvaluationError",
+        "InvalidInput",
+        "InvalidInput",
         False,
         False,
     ]

@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, to_jsonable_python
 
 from toolkit.errors import InvalidInput, RuleOutputInvalid
+from toolkit.rules.numbers import fitted, may_need_fitting
 from toolkit.serialization import field_errors
 
 In = TypeVar("In", bound=BaseModel)
@@ -112,10 +113,10 @@ class Contract(Generic[In, Out]):
         return any(_is_loose(schema) for schema in _subschemas(plain))
 
     def encode(self, value: In) -> str:
-        """``value`` as the JSON text that the engine gets. Decimals keep all their digits, as numbers.
+        """``value`` as the JSON text that the engine gets. Decimals are numbers, and keep 28 digits.
 
         Raises:
-            InvalidInput: a value has no JSON form, or is a number that is not finite.
+            InvalidInput: a value has no JSON form, or is a number that is not finite, or too large for the engine.
         """
         try:
             dumped = value.model_dump(by_alias=True)
@@ -124,21 +125,26 @@ class Contract(Generic[In, Out]):
             raise InvalidInput(f"the input of rule {self.rule!r} has no JSON form: {error}") from error
         if self._may_hold_special_floats:
             _refuse_special_floats(self.rule, dumped, at="")
-        return text.decode()
+        return self._fitted(text, dumped).decode()
+
+    def _fitted(self, text: bytes, dumped: Any) -> bytes:
+        """``text``, or that of ``dumped`` anew if a number in it is longer than the engine takes."""
+        return self._encoder.encode(fitted(dumped, rule=self.rule)) if may_need_fitting(text) else text
 
     def encode_all(self, values: Sequence[In]) -> str:
         """``values`` as one loop-mode input, in one go: a third of the time that it takes one by one.
 
         Raises:
-            InvalidInput: one of them has no JSON form, or is not of the very input model.
+            InvalidInput: one of them has no JSON form, or a number that is too large for the engine.
         """
         if self._may_hold_special_floats or any(type(value) is not self.input_type for value in values):
             return self.encode_many([self.encode(value) for value in values])
         try:
-            text: bytes = self._encoder.encode({"items": self._inputs.dump_python(list(values), by_alias=True)})
+            dumped = {"items": self._inputs.dump_python(list(values), by_alias=True)}
+            text: bytes = self._encoder.encode(dumped)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"an input of rule {self.rule!r} has no JSON form: {error}") from error
-        return text.decode()
+        return self._fitted(text, dumped).decode()
 
     def read_all(self, results: list[Any]) -> list[Out] | None:
         """The results as output models, or ``None`` where one of them does not fit: :meth:`read` says which."""
