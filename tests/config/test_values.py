@@ -148,6 +148,126 @@ def test_secrets_are_masked_wherever_settings_are_shown(tmp_path: Path) -> None:
     assert shown["security"]["api_keys"]["erp"]["display_name"] == "ERP"
 
 
+def test_nothing_in_an_option_or_behind_the_host_of_a_hook_is_shown(tmp_path: Path) -> None:
+    azure = {"connection_string": "AccountKey=s3cret", "sas": "s3cret", "pin": 53227, "account_name": "acme"}
+    hooks = {
+        "chat": {"type": "slack", "url": "https://hooks.slack.com/services/T0/B0/s3cret"},
+        "erp": {"type": "webhook", "url": "https://u:s3cret@erp.example.com:8443/in?x=s3cret", "secret": "s3cret"},
+        "odd": {"type": "slack", "url": "https://u:s3/cret@erp.example.com/in"},
+        "bare": {"type": "slack", "url": "s3cret"},
+    }
+    settings = Settings.of(
+        {
+            "file_storage": {"az": {"url": "az://c/p?sig=s3cret", "options": azure}},
+            "notifications": {"channels": hooks},
+            "ai_models": {
+                "m": {
+                    "model": "gpt",
+                    "base_url": "https://s3cret@gw.example.com/v1?code=s3cret",
+                    "settings": {"max_tokens": 400, "temperature": 0, "extra_body": {"user": "s3cret", "pin": 53227}},
+                }
+            },
+        },
+        folder=tmp_path,
+    )
+
+    shown = settings.shown()
+
+    assert "s3cret" not in str(shown)
+    assert "s3/cret" not in str(shown)
+    assert "53227" not in str(shown)
+    assert shown["file_storage"]["az"] | {"redirect": 0, "shared": 0} == {
+        "url": "az://c/p?sig=***",
+        "options": {"connection_string": "***", "sas": "***", "pin": "***", "account_name": "acme"},
+        "redirect": 0,
+        "shared": 0,
+    }
+    assert {name: channel["url"] for name, channel in shown["notifications"]["channels"].items()} == {
+        "chat": "https://hooks.slack.com/***",
+        "erp": "https://erp.example.com:8443/***",
+        "odd": "***",
+        "bare": "***",
+    }
+    assert shown["ai_models"]["m"]["base_url"] == "https://***@gw.example.com/v1?code=***"
+    assert shown["ai_models"]["m"]["settings"]["max_tokens"] == 400
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://app:s3/cret@db/app", "postgresql://app:***@db/app"),
+        ("postgresql://app:s3@cret@db/app", "postgresql://app:***@db/app"),
+        ("postgresql://app:s3?c#ret@db:5432/app", "postgresql://app:***@db:5432/app"),
+        ("postgresql://db:5432/app?user=app&password=s3cret&sslmode=require", None),
+        ("postgresql://app@db/app", "postgresql://app@db/app"),
+    ],
+)
+def test_a_password_is_masked_up_to_its_end(url: str, shown: str | None, tmp_path: Path) -> None:
+    settings = Settings.of({"database": {"url": url}}, folder=tmp_path)
+
+    assert settings.shown()["database"]["url"] == (shown or url.replace("s3cret", "***"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "notifications: {channels: {mail: {type: smtp, host: h, sender: s, password: 53227}}}",
+            "'notifications.channels.mail.password': found a number that is not shown here, expected text: put quotes",
+        ),
+        (
+            "notifications: {channels: {erp: {type: webhook, url: 'http://x', secret: 0x53227}}}",
+            "'notifications.channels.erp.secret': found a number that is not shown here, expected text: put quotes",
+        ),
+        (
+            "notifications: {channels: {chat: s3cret}}",
+            "'notifications.channels.chat': found text that is not shown here, expected a mapping",
+        ),
+        ("notifications: s3cret", "'notifications': found text that is not shown here, expected a mapping"),
+        ("ai_models: {m: s3cret}", "'ai_models.m': found text that is not shown here, expected a mapping"),
+        ("ai_models: {m: {model: x, settings: s3cret}}", "'ai_models.m.settings': found text that is not shown"),
+        ("security: {api_keys: {erp: s3cret}}", "'security.api_keys.erp': found text that is not shown here"),
+        ("database: 'sqlite:///s3cret'", "'database': found text that is not shown here, expected a mapping"),
+        ("file_storage: 's3://s3cret@b'", "'file_storage': found text that is not shown here, expected a mapping"),
+        ("ai_models: {m: {model: x, api_key: 'a${s3cret!}'}}", "'ai_models.m.api_key' has a '${' that begins no"),
+        ("security: !s3cret x", "constructor for the tag (text that begins with ! or * or & needs quotes)"),
+        ("security: *s3cret", "undefined alias (text that begins with ! or * or & needs quotes)"),
+    ],
+)
+def test_what_stands_where_a_secret_belongs_is_told_by_its_kind(text: str, says: str, tmp_path: Path) -> None:
+    message = str(refused(tmp_path, text))
+
+    assert says in message
+    assert not any(secret in message for secret in ("s3cret", "53227", str(0x53227)))
+
+
+def test_a_value_from_the_environment_is_not_quoted_for_a_channel_either(tmp_path: Path) -> None:
+    channel = "notifications: {channels: {mail: {type: '${KIND}', host: h, sender: s, port: '${PORT}'}}}"
+
+    assert "'notifications.channels.mail.port': found text that is not shown" in str(
+        refused(tmp_path, channel, KIND="smtp", PORT="s3cret")
+    )
+    assert "s3cret" not in str(refused(tmp_path, channel, KIND="s3cret", PORT="1"))
+
+
+def test_an_unknown_key_or_type_of_a_channel_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
+    channels = "notifications: {channels: {mail: {%s}}}"
+
+    misspelt = refused(tmp_path, channels % "type: smtp, host: h, sender: s, pasword: x")
+    strange = refused(tmp_path, channels % "type: slack, url: 'https://x', thread: x")
+
+    assert misspelt.key == "notifications.channels.mail.pasword"
+    assert "'notifications.channels.mail.pasword' is not a known key; did you mean 'password'?" in str(misspelt)
+    assert "'notifications.channels.mail.thread' is not a known key; known here: type, url" in str(strange)
+    assert "mail.type': found 'slak', expected 'smtp' or 'webhook' or 'slack'" in str(
+        refused(tmp_path, channels % "type: slak")
+    )
+    assert "mail.type' is missing; expected 'smtp' or 'webhook' or 'slack'" in str(
+        refused(tmp_path, channels % "host: h")
+    )
+    assert "folder" not in str(refused(tmp_path, "zzz: 1"))
+
+
 def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     assert "would forget every run" in str(refused(tmp_path, "database: {url: 'sqlite:///:memory:'}"))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 
+from toolkit.config.masks import masked
 from toolkit.config.problems import did_you_mean, refuse
 from toolkit.config.sections import (
     AIModelSettings,
@@ -38,12 +39,8 @@ _DEFAULTS: dict[Environment, dict[str, Any]] = {
 # Where an installation begins, not what it says: a file cannot set these.
 _NOT_KEYS = {"env", "source", "folder"}
 
-_MASK = "***"
 _SQLITE_FILE = re.compile(r"^sqlite:///(?!/)(?P<path>.+)$")
 _LOCAL_FOLDER = re.compile(r"^(?:(?:file|local)://)?(?P<path>(?!\w[\w+.-]*:).+)$")
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@:?#]*):[^/@]*@")
-_URL_SECRET = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
-_SECRET_NAME = re.compile(r"key|secret|token|password|credential|authorization|header", re.IGNORECASE)
 
 
 class Settings(Section):
@@ -106,7 +103,7 @@ class Settings(Section):
             parsed = cls.model_validate({**merged, "env": env, "source": source, "folder": folder.resolve()})
         except ValidationError as error:
             # The original error quotes its input, secrets included, so it does not travel along.
-            raise refuse(error, cls, place=place, hidden=hidden or set()) from None
+            raise refuse(error, cls, place=place, hidden=hidden or set(), not_keys=_NOT_KEYS) from None
         return parsed.model_copy(
             update={
                 "database": _placed(parsed.database, _absolute_database(parsed.database.url, parsed.folder)),
@@ -130,8 +127,8 @@ class Settings(Section):
 
     def shown(self) -> dict[str, Any]:
         """Everything, fit for a screen or a log: secrets are masked, also those inside URLs and options."""
-        dumped: dict[str, Any] = _masked(self.model_dump())
-        return dumped
+        shown: dict[str, Any] = masked(self.model_dump())
+        return shown
 
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r}, source={str(self.source) if self.source else None!r})"
@@ -170,23 +167,3 @@ def _absolute_storage(url: SecretStr, folder: Path) -> SecretStr:
     if match is None:
         return url
     return SecretStr(f"file://{(folder / match['path']).resolve()}")
-
-
-def _masked(value: Any, name: str = "") -> Any:
-    if isinstance(value, SecretStr):
-        return masked_url(value.get_secret_value()) if name == "url" else _MASK
-    if isinstance(value, dict):
-        # What stands under headers is masked whatever its name; under `api_keys` each entry speaks for itself.
-        return {key: _masked(one, name if "header" in name.lower() else str(key)) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(one, name) for one in value]
-    if isinstance(value, str) and _SECRET_NAME.search(name):
-        return _MASK
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def masked_url(url: str) -> str:
-    """``url`` without the password before its host and without secrets in its query."""
-    return _URL_SECRET.sub(rf"\1{_MASK}", _URL_PASSWORD.sub(rf"\1:{_MASK}@", url))

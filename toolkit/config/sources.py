@@ -15,6 +15,7 @@ from toolkit.errors import ConfigurationError
 _OWN_NAMES = {"TOOLKIT_CONFIG", "TOOLKIT_ENV"}
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[^}:]*)(?P<fallback>:-[^}]*)?\}")
 _NAME = re.compile(r"^[A-Za-z_]\w*$")
+_FOUND_WORD = re.compile(r"\b(tag|alias|anchor|handle) ['\"].*['\"]")
 
 
 def load_settings(
@@ -68,9 +69,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), Loader)  # noqa: S506 - derives from SafeLoader
     except yaml.MarkedYAMLError as error:
-        # Not the whole text of the error: it quotes the line, which may hold a secret.
+        # Not the whole text of the error: it quotes the line, which may hold a secret. Nor the words that it found: a
+        # password that begins with an exclamation mark or an asterisk is a tag or an alias to YAML.
         where = _line(error.problem_mark) if error.problem_mark else "somewhere"
-        raise ConfigurationError(f"{path}: not valid YAML, {where}: {error.problem}") from None
+        problem = _FOUND_WORD.sub(r"\1", error.problem or "it cannot be read")
+        hint = "" if problem == error.problem else " (text that begins with ! or * or & needs quotes)"
+        raise ConfigurationError(f"{path}: not valid YAML, {where}: {problem}{hint}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid YAML: {type(error).__name__}; expected UTF-8 text") from None
     except OSError as error:
@@ -113,7 +117,10 @@ class References:
         name = match["name"]
         if not _NAME.match(name):
             raise ConfigurationError(
-                f"{self._place}: {key!r} refers to {match[0]!r}; expected ${{NAME}} or ${{NAME:-otherwise}}", key=key
+                # Unquoted: in a password it may be no reference at all.
+                f"{self._place}: {key!r} has a '${{' that begins no reference; expected ${{NAME}} or "
+                "${NAME:-otherwise}, or $${ for ${ itself",
+                key=key,
             )
         self.names.add(name)
         self.keys.add(key)
