@@ -120,3 +120,56 @@ async def _pages() -> AsyncIterator[bytes]:
     yield b"%PDF-1.7"
     for _ in range(10):
         yield b"x" * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ('<?xml version="1.0" encoding="utf-16"?><a>é</a>'.encode(), "<a>é</a>"),  # as .NET's StringWriter says
+        ('<?xml version="1.0" encoding="UTF-32LE"?><a>é</a>'.encode("latin-1"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="utf-16"?><a>é</a>'.encode("utf-16"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="utf-32"?><a>é</a>'.encode("utf-32"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="utf-16"?><a>é</a>'.encode("utf-16-be"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="utf-32"?><a>é</a>'.encode("utf-32-le"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="iso-8859-15"?><a>€</a>'.encode("iso-8859-15"), "<a>€</a>"),
+        ('<?xml version="1.0" encoding = "windows-1252"?><a>€</a>'.encode("cp1252"), "<a>€</a>"),
+        ('<?xml version="1.0" encoding="Shift_JIS"?><a>円</a>'.encode("shift_jis"), "<a>円</a>"),
+        ('<?xml version="1.0" encoding="us-ascii"?><a>é</a>'.encode(), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="iso-8859-1"?><a>é</a>'.encode("utf-8-sig"), "<a>é</a>"),
+        ('<?xml version="1.0" encoding="undefined"?><a>é</a>'.encode(), "<a>é</a>"),
+        ("é".encode("latin-1"), "é"),
+    ],
+)
+async def test_text_is_read_in_the_encoding_that_it_is_in(
+    seen: Seen, store: FileStore, content: bytes, text: str
+) -> None:
+    file = await store.upload(content, filename="invoice.xml")
+
+    with using_model(seen.model):
+        await READER(file)
+
+    assert str(seen.contents[-1]).endswith(text)
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "idna", "undefined", "utf-7", "raw_unicode_escape", "rot13", "zlib"])
+async def test_what_is_no_encoding_of_documents_is_never_decoded(seen: Seen, store: FileStore, encoding: str) -> None:
+    content = f'<?xml version="1.0" encoding="{encoding}"?><a>x-x</a>'
+    file = await store.upload(content.encode(), filename="invoice.xml")
+
+    with using_model(seen.model):
+        await READER(file)
+
+    assert str(seen.contents[-1]).endswith(content)
+
+
+@pytest.mark.parametrize("size", [100, 1024 * 1024])
+async def test_text_in_an_unknown_encoding_is_refused_before_anything_is_paid(
+    seen: Seen, store: FileStore, size: int
+) -> None:
+    content = b'<?xml version="1.0" encoding="ebcdic-unheard-of"?><a>\xe9' + b"x" * size + b"</a>"
+    file = await store.upload(content, filename="invoice.xml")
+
+    with using_model(seen.model), pytest.raises(InvalidInput, match=r"'invoice.xml' cannot be read as text.*UTF-8"):
+        await READER(file)
+
+    assert seen.contents == []

@@ -6,6 +6,7 @@ JSON, XML, CSV and other text becomes text, because the APIs refuse some of thes
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import mimetypes
 import re
@@ -37,7 +38,47 @@ BINARY_TYPES = frozenset(
 """What both APIs of OpenAI take as bytes."""
 
 _TEXT_TYPES = frozenset({"application/json", "application/xml", "application/x-yaml", "application/yaml"})
-_XML_ENCODING = re.compile(rb"""<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
+_XML_ENCODING = re.compile(rb"""\s*+<\?xml[^>]*?\bencoding\s*+=\s*+["']([A-Za-z0-9._:-]+)["']""")
+_DECLARATION_BYTES = 200
+_IN_A_THREAD = 1024 * 1024
+"""From this size on text is decoded in a thread; less takes a few milliseconds."""
+
+_MARKS = (  # the longer first: that of UTF-32 begins like that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_FIRST_CHARACTERS = (  # how "<" and "<?" of a declaration look without a mark; XML 1.0, appendix F.1
+    (b"<\0\0\0", "utf-32-le"),
+    (b"\0\0\0<", "utf-32-be"),
+    (b"<\0?\0", "utf-16-le"),
+    (b"\0<\0?", "utf-16-be"),
+)
+# What Python knows by a name is more than encodings of documents: some take time that grows with the square of the
+# length, some fail in ways of their own, some decode what is no text. What is declared is believed only among these.
+_DOCUMENT_ENCODINGS = frozenset(
+    codecs.lookup(name).name
+    for name in (
+        "utf-8",
+        "us-ascii",
+        *(f"iso-8859-{part}" for part in range(1, 17) if part != 12),  # there is no part 12
+        *(f"cp{page}" for page in (874, 932, 949, *range(1250, 1259))),  # as Windows has them
+        "koi8-r",
+        "koi8-u",
+        "macintosh",
+        "shift_jis",
+        "euc-jp",
+        "iso-2022-jp",
+        "euc-kr",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+    )
+)
+_WIDE = re.compile(r"(?:utf|ucs|iso-10646-ucs)[-_]?(?:16|32|2|4)(?:[-_]?[lb]e)?", re.IGNORECASE)
+"""Encodings in which no declaration could be read as ASCII: .NET's StringWriter declares utf-16 whatever it becomes."""
 
 
 def files_of(input: Any, files: Iterable[File]) -> tuple[File, ...]:
@@ -73,7 +114,11 @@ def check_files(files: Sequence[File]) -> None:
 
 
 async def read_message(prompt: str, files: Sequence[File]) -> str | list[UserContent]:
-    """The user's message: the prompt, then each file with its name. ``File.read`` checks every SHA-256."""
+    """The user's message: the prompt, then each file with its name. ``File.read`` checks every SHA-256.
+
+    Raises:
+        InvalidInput: a text declares an encoding that is none of documents, and is not UTF-8.
+    """
     from pydantic_ai.messages import BinaryContent
 
     if not files:
@@ -83,7 +128,7 @@ async def read_message(prompt: str, files: Sequence[File]) -> str | list[UserCon
         content = await file.read()
         type_ = _media_type(file)
         if _is_text(type_):
-            parts.append(f"File {file.filename!r} ({type_}):\n{_decode(content)}")
+            parts.append(f"File {file.filename!r} ({type_}):\n{await _text(file, content)}")
         else:
             parts += [f"File {file.filename!r} ({type_}):", BinaryContent(data=content, media_type=type_)]
     return parts
@@ -100,14 +145,45 @@ def _is_text(media_type: str) -> bool:
     return media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith(("+json", "+xml"))
 
 
+async def _text(file: File, content: bytes) -> str:
+    try:
+        return _decode(content) if len(content) < _IN_A_THREAD else await asyncio.to_thread(_decode, content)
+    except UnicodeError as error:
+        raise InvalidInput(
+            f"file {file.filename!r} cannot be read as text: {error}; send it in UTF-8",
+            errors=[{"loc": "files", "msg": "the encoding of the text is unknown", "type": "encoding"}],
+        ) from error
+
+
 def _decode(content: bytes) -> str:
-    """Text in the encoding that it declares, else UTF-8, else the western European one that never fails."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", errors="replace")
-    declared = _XML_ENCODING.search(content[:200])
-    for encoding in (declared.group(1).decode() if declared else "utf-8-sig", "utf-8-sig"):
+    """Text in the encoding that its first bytes show or declare, else UTF-8, else the western European one.
+
+    Raises:
+        UnicodeError: it declares an encoding that is not known here, and is not UTF-8.
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    for beginning, encoding in _FIRST_CHARACTERS:
+        if content.startswith(beginning):
+            return content.decode(encoding, errors="replace")
+    declared = _XML_ENCODING.match(content[:_DECLARATION_BYTES])
+    name = declared.group(1).decode() if declared is not None else "utf-8"
+    known = _known(name)
+    for encoding in filter(None, (known, "utf-8-sig")):
         try:
-            return content.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
+            return content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        except UnicodeError:
             continue
-    return content.decode("latin-1")
+    if known is None and not _WIDE.fullmatch(name):
+        raise UnicodeError(f"it declares the encoding {name!r}, which is not known, and is not UTF-8")
+    return content.decode("latin-1")  # which takes every byte
+
+
+def _known(name: str) -> str | None:
+    """The codec of an encoding that documents have, by any of its names."""
+    try:
+        found = codecs.lookup(name).name
+    except LookupError:
+        return None
+    return found if found in _DOCUMENT_ENCODINGS else None
