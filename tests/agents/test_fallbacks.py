@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 import respx
+from pydantic_ai.exceptions import ModelConnectionError
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tests.agents.openai_http import CHAT_URL, chat_answer, failure
 from tests.agents.runs import Runs
-from toolkit.agents import Agent, ModelRegistry, Retries
+from toolkit.agents import Agent, Limits, ModelRegistry, Retries, run_limits, work
 from toolkit.errors import ConfigurationError, ModelUnavailable
 
 SHARED = {"provider": "openai", "api": "chat", "base_url": "https://models.test/v1", "api_key": "sk-test"}
@@ -88,3 +92,79 @@ def test_a_fallback_that_is_no_other_key_is_seen_at_start(fallback: list[str]) -
 def test_a_fallback_without_its_key_is_seen_at_start() -> None:
     with pytest.raises(ConfigurationError, match=r"ai_models\.second\.api_key"):
         _registry(api_key=None, base_url=None).check(AGENT)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_two_models_of_one_name_are_told_apart_by_their_keys(
+    openai: respx.MockRouter, runs: Runs, status: int
+) -> None:
+    openai.post("https://here.test/v1/chat/completions").mock(
+        return_value=chat_answer("ok") if status == 200 else failure(status)
+    )
+    openai.post(CHAT_URL).mock(return_value=chat_answer("ok"))
+    here = {**SHARED, "base_url": "https://here.test/v1", "model": "gpt-5-mini", "price": CHEAP, "fallback": ["second"]}
+    runs.use(ModelRegistry({"first": here, "second": {**SHARED, "model": "gpt-5-mini", "price": DEAR}}))
+
+    result = await runs.call(AGENT, "?")
+
+    assert result.cost == Decimal("0.001" if status == 200 else "0.1")
+
+
+async def test_a_model_that_answers_by_another_name_has_the_price_of_its_key(
+    openai: respx.MockRouter, runs: Runs
+) -> None:
+    answer = httpx.Response(200, json={**chat_answer("ok").json(), "model": "what-the-deployment-runs"})
+    openai.post(CHAT_URL).mock(return_value=answer)
+    runs.use(_registry())
+
+    result = await runs.call(AGENT, "?")
+
+    assert (result.model, result.cost) == ("what-the-deployment-runs", Decimal("0.1"))
+
+
+def _twin(*, is_down: bool = False) -> FunctionModel:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        if is_down:
+            raise ModelConnectionError("twin", "down")
+        yield "a word or two"
+
+    return FunctionModel(stream_function=stream, model_name="twin")
+
+
+@pytest.mark.parametrize(("is_down", "price"), [(False, 1000), (True, 10)])
+async def test_who_streamed_the_answer_is_who_is_paid_in_a_run_and_outside(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, is_down: bool, price: int
+) -> None:
+    registry = ModelRegistry(
+        {
+            "first": {"provider": "here", "model": "twin", "price": DEAR, "fallback": ["second"]},
+            "second": {"provider": "there", "model": "twin", "price": CHEAP},
+        }
+    )
+    here, there = _twin(is_down=is_down), _twin()
+    registry.register_model_factory("here", lambda settings: here)
+    registry.register_model_factory("there", lambda settings: there)
+    runs.use(registry)
+    monkeypatch.setattr(work, "current_registry", lambda: registry)
+    agent: Agent[str] = Agent("ask", model="first", retries=Retries(model=0), stream=True)
+
+    for result in (await runs.call(agent, "?"), await agent("?")):
+        assert result.model == "twin"
+        assert result.cost == Decimal(price * result.usage.input_tokens) / 1_000_000
+
+
+async def test_a_limit_on_money_needs_the_prices_of_fallbacks_too(openai: respx.MockRouter, runs: Runs) -> None:
+    route = _provider(openai)
+    registry = _registry(price=None)
+    runs.use(registry)
+
+    with pytest.raises(ConfigurationError, match=r"ai_models\.second\.price"):
+        registry.check(Agent("ask", model="first", limits=Limits(cost=Decimal(1))))
+
+    async def ask(input: str) -> str:
+        with run_limits(Limits(cost=Decimal(1))):
+            return (await AGENT(input)).output
+
+    with pytest.raises(ConfigurationError, match=r"ai_models\.second\.price"):
+        await runs.call(ask, "?")  # type: ignore[arg-type]  # anything that is awaited with one input
+    assert not route.called

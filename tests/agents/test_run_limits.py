@@ -14,7 +14,7 @@ import respx
 from tests.agents.openai_http import CHAT_URL, chat_answer, chat_call
 from tests.agents.runs import Runs
 from toolkit.agents import Agent, Limits, ModelRegistry, run_limits, tool
-from toolkit.errors import RunBudgetExceeded
+from toolkit.errors import ConfigurationError, RunBudgetExceeded
 from toolkit.storage import Database
 
 PRICE = {"input_per_million": "1000", "output_per_million": "0"}  # 0.10 a request of 100 tokens
@@ -127,3 +127,29 @@ async def test_a_person_can_stop_the_run(openai: respx.MockRouter, runs: Runs) -
 
     with pytest.raises(RunBudgetExceeded):
         await runs.outcome()
+
+
+async def test_money_that_nobody_can_count_stops_the_run_and_names_the_model(
+    openai: respx.MockRouter, runs: Runs
+) -> None:
+    openai_model = {"provider": "openai", "api": "chat", "base_url": "https://models.test/v1", "api_key": "sk-test"}
+    runs.use(
+        ModelRegistry(
+            {
+                "chat": {**openai_model, "model": "gpt-5-mini", "price": PRICE},
+                "free": {**openai_model, "model": "a-model-of-our-own"},
+            }
+        )
+    )
+    answer = {**chat_answer("ok").json(), "model": "a-model-of-our-own"}
+    route = openai.post(CHAT_URL).respond(200, json=answer)
+    free: Agent[str] = Agent("free", model="free")
+
+    async def ask(input: str) -> str:
+        await free(input)
+        with run_limits(Limits(cost=Decimal(1))):
+            return (await LOOKER(input)).output
+
+    with pytest.raises(ConfigurationError, match="what model 'free' cost is unknown"):
+        await runs.call(ask, "?")  # type: ignore[arg-type]  # anything that is awaited with one input
+    assert route.call_count == 1

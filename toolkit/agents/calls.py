@@ -15,8 +15,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from toolkit.agents.limits import Limits
+from toolkit.agents.model_registry import is_doubled
 from toolkit.agents.people import Desk
-from toolkit.agents.results import Spending, total
+from toolkit.agents.results import Spending
 from toolkit.workflows import RetryPolicy
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class AgentCall:
     """Where its events go."""
     simulation: Simulation | None = None
     """What it is tried out with, if it is only tried out."""
+    answered_by: str = ""
+    """The key of the model that answered last: this one's or that of a fallback."""
     stream: str = ""
     """The answer that is being streamed."""
     is_replaying: bool = False
@@ -78,10 +81,22 @@ class AgentCall:
         Raises:
             BudgetExceeded: what was used so far is all that may be used.
         """
-        self.limits.check(
-            Spending(usage=self.spent.usage + self.nested.usage, cost=total((self.spent.cost, self.nested.cost))),
-            agent=self.agent,
-        )
+        self.limits.check(self.total(), agent=self.agent)
+
+    def check_price(self) -> None:
+        """Before a request that is not on record.
+
+        Raises:
+            ConfigurationError: there is a limit on money, and nobody knows what was spent.
+        """
+        if not is_doubled():
+            self.limits.check_price(self.total(), whose=f"agent {self.agent!r} has")
+
+    def total(self) -> Spending:
+        """What was used so far, with the agents below."""
+        found = self.spent.model_copy()
+        found.include(self.nested)
+        return found
 
     def check_wall(self) -> None:
         """Before anything that is not on record.

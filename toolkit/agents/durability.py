@@ -51,9 +51,8 @@ from toolkit.agents.calls import AgentCall, collected_spending, current_call
 from toolkit.agents.events import shown, tell
 from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
-from toolkit.agents.prices import price_of
 from toolkit.agents.results import Spending, Usage
-from toolkit.agents.run_budgets import check_request, check_tool_calls, stop_again, used_by_request
+from toolkit.agents.run_budgets import answered_by, check_request, check_tool_calls, stop_again, used_by_request
 from toolkit.agents.tools import RESERVED_NAME
 from toolkit.errors import AgentDiverged, ApprovalMismatch, SerializationError
 from toolkit.ids import new_id
@@ -120,11 +119,11 @@ class CheckpointBackend(CallableOperationBackend[None]):
         row = made[-1] if kept.fresh else json.loads(kept.value)
         if "spending" in row:
             below = Spending.model_validate(row["spending"])
-            call.nested.add(below.usage, below.cost)
+            call.nested.include(below)
         value: object = row["value"]
         if unit.kind == "model_call":
             used, cost = used_by_request(kept.details)
-            call.spent.add(used, cost)
+            call.spent.add(used, cost, model=answered_by(kept.details))
             tell(call, "usage", f"{unit.key}/usage", model=kept.details.get("model"), usage=used, cost=cost)
             stop_again(call.agent, path=path, is_after=True)
             wanted = [f"{_turn(call)}>{id_}" for id_ in _tool_calls_in(cast("dict[str, Any]", value))]
@@ -168,8 +167,21 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
     ) -> ModelRequestContext:
         call = current_call()
         if call is not None and call.step_id is None:  # in a run the journal keeps count
-            _check_limits_outside_a_run(call, ctx.messages)
+            call.check_limits()
+            call.check_price()
+            call.check_wall()
+            call.answered_by = call.model
         return await super().before_model_request(ctx, request_context)
+
+    async def after_model_request(
+        self, ctx: RunContext[Any], *, request_context: ModelRequestContext, response: ModelResponse
+    ) -> ModelResponse:
+        call = current_call()
+        if call is not None and call.step_id is None:
+            usage = response.usage
+            used = Usage(requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+            call.spent.add(used, call.registry.cost_of(response, key=call.answered_by), model=call.answered_by)
+        return await super().after_model_request(ctx, request_context=request_context, response=response)
 
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests
@@ -295,18 +307,6 @@ def _tool_call_in(cache_key: tuple[object, ...]) -> tuple[str, dict[str, Any], R
     return tool, arguments, context
 
 
-def _check_limits_outside_a_run(call: AgentCall, messages: Sequence[object]) -> None:
-    call.spent = Spending()
-    for message in messages:
-        if isinstance(message, ModelResponse):
-            price = call.registry.price(call.model, answered_by=message.model_name)
-            usage = message.usage
-            tokens = Usage(requests=1, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-            call.spent.add(tokens, price_of(message, price))
-    call.check_limits()
-    call.check_wall()
-
-
 def _verdict_on(
     call: AgentCall, tool: str, arguments: Mapping[str, Any], context: RunContext[Any] | None
 ) -> Verdict | None:
@@ -339,6 +339,8 @@ async def _perform(
     if unit.kind in ("model_call", "tool_call"):
         call.check_wall()
     if unit.kind == "model_call":
+        call.check_price()
+        call.answered_by = call.model
         check_request(call.agent, path=f"{call.path}/{unit.key}", now=call.desk.now())
         call.stream = new_id()
         tell(call, "request_started", "", request=unit.key, attempt=context.attempt, stream=call.stream)
@@ -367,12 +369,13 @@ async def _answer(body: Callable[[], Awaitable[object]], call: AgentCall) -> obj
 def _priced(value: dict[str, Any], call: AgentCall) -> dict[str, Any]:
     """Write the price into the answer, so that it counts the same at every replay, and sum up for the journal."""
     response: ModelResponse = JSON_CODEC.load(ModelResponse, {**value, "parts": []})  # what it said is of no account
-    cost = price_of(response, call.registry.price(call.model, answered_by=response.model_name))
+    cost = call.registry.cost_of(response, key=call.answered_by)
     if cost is not None:
         value["usage"]["cost"] = str(cost)
     usage = response.usage
     return {
         "model": response.model_name,
+        "model_key": call.answered_by,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cost": None if cost is None else str(cost),

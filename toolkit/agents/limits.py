@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.agents.people import Desk, Question
 from toolkit.agents.results import Spending
-from toolkit.errors import BudgetExceeded, RunBudgetExceeded
+from toolkit.errors import BudgetExceeded, ConfigurationError, RunBudgetExceeded
 from toolkit.serialization import codec_for
 from toolkit.workflows import checkpoint, step_context
 
@@ -33,7 +33,7 @@ class Limits(BaseModel):
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Input and output together."""
     cost: Annotated[Decimal, Field(gt=0)] | None = None
-    """In the currency of the model's price, which must be known."""
+    """In the currency of the models' prices, which must be known: also those of fallbacks."""
     wall: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
     """From the call's first attempt; the time in which it waits for a person does not count."""
     on_reached: Literal["fail", "ask"] = "fail"
@@ -51,6 +51,19 @@ class Limits(BaseModel):
             raise BudgetExceeded(agent, limit="tokens", allowed=self.tokens, used=spent.usage.tokens)
         if self.cost is not None and spent.cost is not None and spent.cost >= self.cost:
             raise BudgetExceeded(agent, limit="cost", allowed=self.cost, used=spent.cost)
+
+    def check_price(self, spent: Spending, *, whose: str) -> None:
+        """Before a request that is not on record. ``whose`` limits these are, with a verb: ``agent 'a' has``.
+
+        Raises:
+            ConfigurationError: nobody knows what was spent, so nobody can say whether the money is used up.
+        """
+        if self.cost is not None and spent.cost is None:
+            raise ConfigurationError(
+                f"{whose} a limit on money, and what model {spent.unpriced!r} cost is unknown; set its price under "
+                "ai_models, or limit tokens instead",
+                key="ai_models",
+            )
 
     def check_wall(self, worked: timedelta, *, agent: str) -> None:
         """Before a request or a tool call that is not on record.

@@ -23,16 +23,18 @@ from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
-from toolkit.agents.failures import gives_way
 from toolkit.agents.fingerprints import TRANSPORT_SETTINGS
-from toolkit.agents.prices import has_public_price
-from toolkit.config import AIModelSettings, ModelPrice
+from toolkit.agents.prices import has_public_price, price_of
+from toolkit.config import AIModelSettings
 from toolkit.errors import ConfigurationError
 from toolkit.serialization import field_errors
 from toolkit.workflows import resource
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from openai import AsyncOpenAI
+    from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model
 
     from toolkit.agents.agent import Agent
@@ -84,12 +86,12 @@ class ModelRegistry:
         self.check_model(agent.model, wanted_by=f"agent {agent.name!r}", is_priced=agent.limits.cost is not None)
 
     def check_model(self, key: str, *, wanted_by: str, is_priced: bool = False) -> None:
-        """See that there is a model for ``key``, and a price for it where one is needed.
+        """See that there is a model for ``key`` and each of its fallbacks, and a price for them where one is needed.
 
         Raises:
             ConfigurationError: there is not; ``key`` of the error is the setting to change.
         """
-        self._check_alone(key, wanted_by=wanted_by, is_priced=is_priced)
+        self._check_alone(key, wanted_by=wanted_by)
         for other in self._fallbacks(key):
             if other == key or other not in self._settings:
                 raise ConfigurationError(
@@ -97,16 +99,16 @@ class ModelRegistry:
                     f"{', '.join(known for known in self.keys() if known != key) or 'there are none'}",
                     key=f"ai_models.{key}.fallback",
                 )
-            self._check_alone(other, wanted_by=wanted_by, is_priced=is_priced)
+            self._check_alone(other, wanted_by=wanted_by)
+        if is_priced:
+            self.check_price(key, wanted_by=wanted_by)
 
-    def _check_alone(self, key: str, *, wanted_by: str, is_priced: bool) -> None:
+    def _check_alone(self, key: str, *, wanted_by: str) -> None:
         settings, factory = self._found(key, wanted_by=wanted_by)
         if factory is None and settings is not None:
             _check_openai(key, settings)
         elif factory is None:
             self._make_alone(key)  # a model string: the library knows best what it needs
-        if is_priced:
-            self.check_price(key, wanted_by=wanted_by)
 
     def model(self, key: str) -> Model:
         """The model of ``key`` for the running event loop; the same each time.
@@ -128,35 +130,36 @@ class ModelRegistry:
         found = settings.settings if settings else {}
         return {name: value for name, value in found.items() if name not in TRANSPORT_SETTINGS}
 
-    def price(self, key: str, *, answered_by: str | None = None) -> ModelPrice | None:
-        """What is configured for the model of ``key``, or for its fallback that goes by the name ``answered_by``.
+    def cost_of(self, response: ModelResponse, *, key: str) -> Decimal | None:
+        """What an answer of the model of ``key`` costs, fallbacks apart; None if nobody knows.
 
-        None leaves it to the public price list.
-        """
-        own = self._settings.get(key)
-        if own is None or not own.fallback or not answered_by:
-            return own.price if own else None
-        candidates = [self._settings[one] for one in (key, *own.fallback)]
-        # Providers add a date to the name that they were asked for; the longest name that fits is the nearest.
-        fitting = [one for one in candidates if one.model and answered_by.startswith(one.model)]
-        return max(fitting, key=lambda one: len(one.model or "")).price if fitting else None
-
-    def check_price(self, key: str, *, wanted_by: str) -> None:
-        """See that a limit on money can be kept for ``key``.
-
-        Raises:
-            ConfigurationError: nobody knows what the model costs, so the limit would never be reached.
+        The configured price comes first, the public price list second.
         """
         settings = self._settings.get(key)
-        if _USED_MODEL.get() is not None or (settings is not None and settings.price is not None):
-            return  # a double of a test costs nothing, whatever its name
-        name = settings.model if settings is not None else key.partition(":")[2]
-        if not name or not has_public_price(name):
-            raise ConfigurationError(
-                f"{wanted_by} has a limit on money, and the price of model {str(key)!r} is unknown; set "
-                f"ai_models.{key}.price, or limit tokens instead",
-                key=f"ai_models.{key}.price",
-            )
+        name = None if is_doubled() else self._name(key)
+        return price_of(response, settings.price if settings is not None else None, name=name)
+
+    def check_price(self, key: str, *, wanted_by: str) -> None:
+        """See that a limit on money can be kept, whichever of the models of ``key`` answers.
+
+        Raises:
+            ConfigurationError: nobody knows what one of them costs, so the limit might never be reached.
+        """
+        if is_doubled():
+            return
+        for one in (key, *self._fallbacks(key)):
+            settings, name = self._settings.get(one), self._name(one)
+            if (settings is None or settings.price is None) and not (name and has_public_price(name)):
+                raise ConfigurationError(
+                    f"{wanted_by} has a limit on money, and the price of model {str(one)!r} is unknown; set "
+                    f"ai_models.{one}.price, or limit tokens instead",
+                    key=f"ai_models.{one}.price",
+                )
+
+    def _name(self, key: str) -> str | None:
+        """The name by which the model of ``key`` is asked for."""
+        settings = self._settings.get(key)
+        return settings.model if settings is not None else key.partition(":")[2] or None
 
     async def load(self, key: str) -> None:
         """Import what the model of ``key`` needs, in a thread: it takes seconds, and heartbeats must not wait."""
@@ -213,9 +216,9 @@ class ModelRegistry:
         model, others = self._make_alone(key), self._fallbacks(key)
         if not others:
             return model
-        from pydantic_ai.models.fallback import FallbackModel
+        from toolkit.agents.fallbacks import fallback_model
 
-        return FallbackModel(model, *(self._make_alone(other) for other in others), fallback_on=gives_way)
+        return fallback_model([(key, model), *((other, self._make_alone(other)) for other in others)])
 
     def _make_alone(self, key: str) -> Model:
         settings, factory = self._found(key, wanted_by="a run")
@@ -283,6 +286,11 @@ def using_model(model: Model) -> Iterator[None]:
         yield
     finally:
         _USED_MODEL.reset(token)
+
+
+def is_doubled() -> bool:
+    """Whether :func:`using_model` says which model is asked: a double of a test costs nothing, whatever its name."""
+    return _USED_MODEL.get() is not None
 
 
 def current_registry() -> ModelRegistry:

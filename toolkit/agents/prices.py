@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 _MILLION = Decimal(1_000_000)
 
 
-def price_of(response: ModelResponse, price: ModelPrice | None) -> Decimal | None:
-    """The cost of one answer; None when nobody knows a price for the model."""
+def price_of(response: ModelResponse, price: ModelPrice | None, *, name: str | None = None) -> Decimal | None:
+    """The cost of one answer; None when nobody knows a price for the model.
+
+    ``name`` is the one that the model was asked for by: the list may know that one only.
+    """
     usage = response.usage
     if price is not None:
         return (
@@ -22,12 +25,12 @@ def price_of(response: ModelResponse, price: ModelPrice | None) -> Decimal | Non
         ) / _MILLION
     if usage.cost is not None:
         return usage.cost  # an earlier look at the list, or a gateway that said it
-    if not response.model_name:
-        return None
-    try:
-        return response.cost().total_price
-    except (LookupError, ValueError):  # the list does not know the model, or the answer did not say what it used
-        return None
+    if response.model_name:
+        try:
+            return response.cost().total_price
+        except (LookupError, ValueError):  # the list does not know the model, or the answer did not say what it used
+            pass
+    return _listed(response, name) if name else None
 
 
 def has_public_price(model: str) -> bool:
@@ -39,3 +42,12 @@ def has_public_price(model: str) -> bool:
     except LookupError:
         return False
     return True
+
+
+def _listed(response: ModelResponse, name: str) -> Decimal | None:
+    from genai_prices import calc_price
+
+    try:
+        return calc_price(response.usage, model_ref=name, genai_request_timestamp=response.timestamp).total_price
+    except (LookupError, ValueError):
+        return None

@@ -72,10 +72,19 @@ class Spending(BaseModel):
 
     usage: Usage = Usage()
     cost: Decimal | None = Decimal(0)
+    unpriced: str | None = None
+    """A model that used some of it and has no known price; for the error that this is under a limit on money."""
 
-    def add(self, usage: Usage, cost: Decimal | None) -> None:
+    def add(self, usage: Usage, cost: Decimal | None, *, model: str | None = None) -> None:
+        """Count what ``model`` used."""
         self.usage += usage
         self.cost = total((self.cost, cost))
+        if cost is None:
+            self.unpriced = self.unpriced or model
+
+    def include(self, other: Spending) -> None:
+        """Count what ``other`` counts."""
+        self.add(other.usage, other.cost, model=other.unpriced)
 
 
 def total(costs: Iterable[Decimal | None]) -> Decimal | None:

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from toolkit.agents.limits import Limits
+from toolkit.agents.model_registry import is_doubled
 from toolkit.agents.results import Spending, Usage
 from toolkit.errors import RunBudgetExceeded
 from toolkit.workflows import RunContext, current_run
@@ -49,11 +50,17 @@ def used_by_request(details: Mapping[str, Any]) -> tuple[Usage, Decimal | None]:
     return usage, None if details["cost"] is None else Decimal(details["cost"])
 
 
+def answered_by(details: Mapping[str, Any]) -> str | None:
+    """The key of the model that answered a request, as its checkpoint says; before there were keys in it, its name."""
+    return details.get("model_key") or details.get("model")
+
+
 def check_request(agent: str, *, path: str, now: datetime) -> None:
     """Before a request at ``path`` that is not on record.
 
     Raises:
         RunBudgetExceeded: the run has used what it may.
+        ConfigurationError: there is a limit on money, and nobody knows what the run has spent.
     """
     run, limits = current_run(), _RUN_LIMITS.get()
     if run is None or limits is None:
@@ -61,7 +68,9 @@ def check_request(agent: str, *, path: str, now: datetime) -> None:
     limits = _raised(limits, run)
     spent = Spending()
     for details in run.recorded_details(kind="model_call"):
-        spent.add(*used_by_request(details))
+        spent.add(*used_by_request(details), model=answered_by(details))
+    if not is_doubled():
+        limits.check_price(spent, whose="this run has")
     _check("requests", limits.requests, spent.usage.requests, agent=agent, at=path)
     _check("tokens", limits.tokens, spent.usage.tokens, agent=agent, at=path)
     _check("cost", limits.cost, spent.cost, agent=agent, at=path)

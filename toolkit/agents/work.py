@@ -17,7 +17,6 @@ from toolkit.agents.histories import History, keep_history, recall_history
 from toolkit.agents.limits import Limits, ask_to_raise
 from toolkit.agents.model_registry import ModelRegistry, current_registry
 from toolkit.agents.people import Desk, People
-from toolkit.agents.prices import price_of
 from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
 from toolkit.agents.run_budgets import current_run_limits, recall_stop
 from toolkit.agents.service import AgentService
@@ -216,11 +215,6 @@ class Work(Generic[OutputT]):
                 f"agent {self._agent.name!r}: the answer was cut off at the output limit; "
                 "raise max_tokens in model_parameters="
             )
-        prices = (call.registry.price(call.model, answered_by=message.model_name) for message in responses)
-        costs = (
-            message.usage.cost if call.step_id else price_of(message, price)
-            for message, price in zip(responses, prices, strict=True)
-        )
         history = None
         if self._agent.keep_history and call.step_id is not None:
             body = partial(keep_history, self._agent.name, found.all_messages(), files)
@@ -229,7 +223,7 @@ class Work(Generic[OutputT]):
         return self._agent.result_type(
             output=found.output,
             usage=Usage.of(found.usage) + call.nested.usage,
-            cost=total((*costs, call.nested.cost)),
+            cost=call.total().cost,
             model=last.model_name or str(call.model),
             history=history,
         )
