@@ -6,7 +6,8 @@ import pytest
 
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
-from toolkit.agents import Agent, ModelRegistry, using_model
+from toolkit.agents import Agent, Limits, ModelRegistry, Retries, tool, using_model, work
+from toolkit.errors import BudgetExceeded
 
 PRICED = {"provider": "scripted", "price": {"input_per_million": "1000000", "output_per_million": "0"}}
 
@@ -82,3 +83,37 @@ async def test_usage_outside_a_run_includes_the_agents_below_too(registry: Model
         result = await Agent("outer", model="outer", tools=[ask])("?")
 
     assert result.usage.requests == 3
+
+
+@pytest.mark.parametrize("where", ["in a run", "resumed", "outside a run"])
+async def test_what_an_agent_below_used_counts_although_it_failed(
+    runs: Runs, registry: ModelRegistry, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    @tool(effect="read")
+    async def try_it(topic: str) -> str:
+        """Ask an agent that may fail."""
+        try:
+            return (await busy(topic)).output
+        except BudgetExceeded:
+            return "it gave up"
+
+    busy: Agent[str] = Agent("inner", model="inner", limits=Limits(requests=2), retries=Retries(tools=9))
+    above: Agent[str] = Agent("outer", model="outer", tools=[try_it])
+    answers = ScriptedModel([call("try_it", topic="tea")], "both")
+    failing = ScriptedModel(*([call("nothing", id=str(turn))] for turn in range(3)))
+    registry.register_model_factory("outer", lambda settings: answers.model)
+    registry.register_model_factory("inner", lambda settings: failing.model)
+
+    if where == "outside a run":
+        monkeypatch.setattr(work, "current_registry", lambda: registry)
+        result = await above("?")
+    elif where == "in a run":
+        result = await runs.call(above, "?")
+    else:
+        await runs.cut_off(Cut("before", "outer/0/model:1"), above, "?")
+        result = await runs.go_on()
+
+    assert result.output == "both"
+    assert (answers.requests, failing.requests, result.usage.requests) == (2, 2, 4)
+    assert result.cost == Decimal(result.usage.input_tokens)
+    assert result.usage.input_tokens > 150

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from toolkit.agents.accounts import current_account
 from toolkit.agents.approvals import Approval
 from toolkit.agents.attachments import check_files, files_of
-from toolkit.agents.calls import current_spending
 from toolkit.agents.configs import AgentInput, Given, Retries
 from toolkit.agents.fingerprints import digest
 from toolkit.agents.histories import History
@@ -157,18 +158,19 @@ class Agent(Generic[OutputT, ContextT]):
         check_files(sent)
         can_wait = current_run() is not None and step_context() is None  # below a step or a tool no run can wait
         given = Given(input=input, files=sent, tool_context=tool_context, history=history)
-        result = await run_step(
-            name=self.name,
-            kind="agent",
-            body=Work(self, given, can_wait=can_wait).run,
-            result=self._result_codec,
-            arguments=encode_arguments(input, files, history),
-            decode=partial(decode_arguments, type(input)) if isinstance(input, BaseModel) else None,
-            can_wait=can_wait,
-        )
-        spending = current_spending()
-        if spending is not None:
-            spending.add(result.usage, result.cost)
+        work = Work(self, given, can_wait=can_wait)
+        account = current_account()
+        with account.counting(work.total) if account is not None else nullcontext():
+            result = await run_step(
+                name=self.name,
+                kind="agent",
+                body=work.run,
+                result=self._result_codec,
+                arguments=encode_arguments(input, files, history),
+                decode=partial(decode_arguments, type(input)) if isinstance(input, BaseModel) else None,
+                can_wait=can_wait,
+            )
+            work.settle(result)
         return result
 
     def input_schema(self) -> dict[str, Any]:

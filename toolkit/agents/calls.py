@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from toolkit.agents.accounts import Account, reporting_to
 from toolkit.agents.limits import Limits
 from toolkit.agents.model_registry import is_doubled
 from toolkit.agents.people import Desk
@@ -71,8 +72,8 @@ class AgentCall:
     approved: dict[str, Verdict] = field(default_factory=dict)
     """The tool calls that a person let through, by id."""
     spent: Spending = field(default_factory=Spending)
-    """What its own requests used."""
-    nested: Spending = field(default_factory=Spending)
+    """What its own requests and tool calls used."""
+    nested: Account = field(default_factory=Account)
     """What the agents below its tools used."""
 
     def check_limits(self) -> None:
@@ -83,20 +84,16 @@ class AgentCall:
         """
         self.limits.check(self.total(), agent=self.agent)
 
-    def check_price(self) -> None:
+    def check_request(self) -> None:
         """Before a request that is not on record.
 
         Raises:
+            BudgetExceeded: the time is used up.
             ConfigurationError: there is a limit on money, and nobody knows what was spent.
         """
         if not is_doubled():
             self.limits.check_price(self.total(), whose=f"agent {self.agent!r} has")
-
-    def total(self) -> Spending:
-        """What was used so far, with the agents below."""
-        found = self.spent.model_copy()
-        found.include(self.nested)
-        return found
+        self.check_wall()
 
     def check_wall(self) -> None:
         """Before anything that is not on record.
@@ -106,6 +103,12 @@ class AgentCall:
         """
         self.limits.check_wall(self.desk.now() - self.started_at - self.desk.waited, agent=self.agent)
 
+    def total(self) -> Spending:
+        """What was used so far, with the agents below."""
+        found = self.nested.total()
+        found.include(self.spent)
+        return found
+
     def occurrence(self, name: str) -> int:
         """0 for the first checkpoint of this name in the call, then 1, 2, ..."""
         self.ordinals[name] += 1
@@ -113,7 +116,6 @@ class AgentCall:
 
 
 _CALL: ContextVar[AgentCall | None] = ContextVar("toolkit_agent_call", default=None)
-_SPENDING: ContextVar[Spending | None] = ContextVar("toolkit_agent_spending", default=None)
 
 
 def current_call() -> AgentCall | None:
@@ -126,22 +128,7 @@ def entered(call: AgentCall) -> Iterator[None]:
     """Make ``call`` the current one; agents called inside report to it."""
     token = _CALL.set(call)
     try:
-        with collected_spending(call.nested):
+        with reporting_to(call.nested):
             yield
     finally:
         _CALL.reset(token)
-
-
-@contextmanager
-def collected_spending(spending: Spending) -> Iterator[Spending]:
-    """Let agents called inside report to ``spending``; a tool that is recorded has one of its own, to store with it."""
-    token = _SPENDING.set(spending)
-    try:
-        yield spending
-    finally:
-        _SPENDING.reset(token)
-
-
-def current_spending() -> Spending | None:
-    """Where an agent that ends here reports what it used; None when it is nobody's tool."""
-    return _SPENDING.get()

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import cache, partial
 from typing import Any, cast
 from urllib.parse import quote
@@ -46,8 +47,9 @@ from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameter
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDefinition
 from pydantic_core import to_jsonable_python
 
+from toolkit.agents.accounts import Account, reporting_to
 from toolkit.agents.approvals import Verdict, decide, digest_of_call
-from toolkit.agents.calls import AgentCall, collected_spending, current_call
+from toolkit.agents.calls import AgentCall, current_call
 from toolkit.agents.events import shown, tell
 from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
@@ -117,9 +119,8 @@ class CheckpointBackend(CallableOperationBackend[None]):
         if found:
             raise AgentDiverged(unit.key, found)
         row = made[-1] if kept.fresh else json.loads(kept.value)
-        if "spending" in row:
-            below = Spending.model_validate(row["spending"])
-            call.nested.include(below)
+        if not kept.fresh and "spending" in row:
+            call.nested.include(Spending.model_validate(row["spending"]))
         value: object = row["value"]
         if unit.kind == "model_call":
             used, cost = used_by_request(kept.details)
@@ -168,8 +169,7 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
         call = current_call()
         if call is not None and call.step_id is None:  # in a run the journal keeps count
             call.check_limits()
-            call.check_price()
-            call.check_wall()
+            call.check_request()
             call.answered_by = call.model
         return await super().before_model_request(ctx, request_context)
 
@@ -214,6 +214,7 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
         except (ModelRetry, ToolFailed, ToolRetryError) as told:
             tell(current, "tool_result", f"{place}/result", **named, error=str(told))
             raise
+        current.spent.add(Usage(tool_calls=1), Decimal(0))
         tell(current, "tool_result", f"{place}/result", **named, result=shown(result))
         return result
 
@@ -336,19 +337,21 @@ async def _perform(
     context = step_context()
     assert context is not None  # a checkpoint's body has one
     context.details.update(unit.details, fingerprint=unit.fingerprint)
-    if unit.kind in ("model_call", "tool_call"):
+    if unit.kind == "tool_call":
         call.check_wall()
     if unit.kind == "model_call":
-        call.check_price()
+        call.check_request()
         call.answered_by = call.model
         check_request(call.agent, path=f"{call.path}/{unit.key}", now=call.desk.now())
         call.stream = new_id()
         tell(call, "request_started", "", request=unit.key, attempt=context.attempt, stream=call.stream)
-    with collected_spending(Spending()) as spending:
+    below = Account()
+    with call.nested.counting(below.total), reporting_to(below):
         value = await _answer(body, call) if unit.kind == "model_call" else await body()
     if unit.kind == "model_call":
         context.details.update(_priced(cast("dict[str, Any]", value), call))
     row = {"value": value}
+    spending = below.total()
     if spending != Spending():
         row["spending"] = spending.model_dump(mode="json")
     made.append(row)

@@ -36,12 +36,28 @@ class Work(Generic[OutputT]):
     """One input given to an agent, on its way to a result."""
 
     _desk: Desk
-    _lost: Spending
-    """What attempts used that came to nothing."""
 
     def __init__(self, agent: Agent[OutputT, Any], given: Given, *, can_wait: bool) -> None:
         """``can_wait`` says whether the run may wait for a person here."""
         self._agent, self._given, self._can_wait = agent, given, can_wait
+        self._call: AgentCall | None = None
+        self._settled: Spending | None = None
+        self._lost = Spending()  # by attempts that came to nothing
+
+    def total(self) -> Spending:
+        """What was used so far, with the agents below."""
+        if self._settled is not None:
+            return self._settled
+        found = self._lost.model_copy()
+        if self._call is not None:
+            found.include(self._call.total())
+        return found
+
+    def settle(self, result: AgentRunResult[OutputT]) -> None:
+        """Take over what ``result`` says was used: that of a step on record was used in an earlier process."""
+        self._settled = Spending(usage=result.usage, cost=result.cost)
+        if result.cost is None:
+            self._settled.unpriced = result.model if self._call is None else self._call.total().unpriced
 
     async def run(self) -> AgentRunResult[OutputT]:
         """The result, from the first attempt that comes to one; in the task of the agent's step, where there is one."""
@@ -50,8 +66,7 @@ class Work(Generic[OutputT]):
         may_have_to_ask = bool(self._agent.gated) or self._agent.limits.on_reached == "ask"
         if step is not None and current_simulation() is None and self._desk.obstacle is not None and may_have_to_ask:
             self._desk.require()  # before anything is paid
-        self._lost = lost = Spending()
-        result = await self._attempts()
+        result, lost = await self._attempts(), self._lost
         result = result.model_copy(update={"usage": result.usage + lost.usage, "cost": total((result.cost, lost.cost))})
         if step is not None:
             step.details.update(model=result.model, usage=result.usage.model_dump(), cost=_shown(result.cost))
@@ -79,7 +94,7 @@ class Work(Generic[OutputT]):
         message = await read_message(config.user_prompt, self._given.files)
         limits = config.limits
         for number in count():
-            call = self._call(registry, config, limits, prefix=prefix)
+            self._call = call = self._new_call(registry, config, limits, prefix=prefix)
             question = f"{prefix}limit:{number}"
             if call.step_id is not None:
                 recall_stop(step=call.path, key=question)
@@ -93,11 +108,12 @@ class Work(Generic[OutputT]):
                 raised = await ask_to_raise(asking, reached, self._desk, key=question)
                 limits = limits if of_run is not None else raised
             except (AgentDiverged, ModelBehaviorError):
-                self._lost.add(call.spent.usage + call.nested.usage, total((call.spent.cost, call.nested.cost)))
+                self._lost.include(call.total())
+                self._call = None
                 raise
         raise AssertionError
 
-    def _call(
+    def _new_call(
         self,
         registry: ModelRegistry,
         config: RecordedConfig,
@@ -222,7 +238,7 @@ class Work(Generic[OutputT]):
             history = History.model_validate_json(kept.value)
         return self._agent.result_type(
             output=found.output,
-            usage=Usage.of(found.usage) + call.nested.usage,
+            usage=Usage.of(found.usage) + call.nested.total().usage,
             cost=call.total().cost,
             model=last.model_name or str(call.model),
             history=history,
