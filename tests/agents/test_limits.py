@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import cycle
 from typing import Any
 
+import httpx
 import pytest
 import respx
 
 from tests.agents.openai_http import CHAT_URL, chat_answer, chat_call
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
-from toolkit.agents import Agent, Limits, ModelRegistry, Retries, using_model
+from toolkit.agents import Agent, Limits, ModelRegistry, Retries, people, using_model
 from toolkit.errors import (
     AgentDiverged,
     BudgetExceeded,
@@ -186,6 +188,57 @@ async def test_what_a_lost_attempt_cost_is_counted(openai: respx.MockRouter, run
     assert result.output == "done"
     assert result.usage.requests == 3
     assert result.cost == Decimal("0.30")
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests"),
+    [
+        ({"cost": Decimal("0.30")}, 3),
+        ({"tokens": 360}, 3),
+        ({"requests": 3}, 3),
+        ({"tool_calls": 2}, 5),
+        ({"wall": timedelta(minutes=3)}, 3),
+    ],
+)
+async def test_limits_hold_for_all_attempts_of_a_call_together(
+    openai: respx.MockRouter, runs: Runs, monkeypatch: pytest.MonkeyPatch, limits: dict[str, Any], requests: int
+) -> None:
+    looking = chat_answer(calls=[chat_call("look", {"letter": "a"}, id="a")])
+    bad = chat_answer(calls=[chat_call("unknown", {}, id="x")])
+    each_attempt = [looking, bad, bad] if "tool_calls" in limits else [bad, bad]
+    answers: Iterator[httpx.Response] = cycle(each_attempt)
+    moments = [datetime(2026, 1, 1, tzinfo=UTC)]
+
+    def answer(request: object) -> httpx.Response:
+        moments[0] += timedelta(minutes=1)
+        return next(answers)
+
+    monkeypatch.setattr(people.Desk, "now", lambda self: moments[0])
+    route = openai.post(CHAT_URL).mock(side_effect=answer)
+    runs.use(_registry(price=PRICE))
+    agent = Agent("looker", model="chat", tools=[look], retries=Retries(behavior=5), limits=Limits(**limits))
+
+    with pytest.raises(BudgetExceeded) as reached:
+        await runs.call(agent, "?")
+
+    assert [reached.value.limit] == list(limits)
+    assert route.call_count == requests
+
+
+async def test_a_limit_that_was_raised_stays_raised_in_the_next_attempt(openai: respx.MockRouter, runs: Runs) -> None:
+    bad = chat_answer(calls=[chat_call("unknown", {}, id="x")])
+    route = openai.post(CHAT_URL).mock(side_effect=[bad, bad, chat_answer("done")])
+    limits = Limits(tokens=100, on_reached="ask")
+    await runs.start(Agent("looker", model="chat", tools=[look], retries=Retries(behavior=1), limits=limits), "?")
+
+    await runs.asked()
+    await runs.answer({"decision": "raise", "limit": "10000"})
+    await runs.restart()
+    result = await runs.outcome()
+
+    assert (result.output, result.usage.requests) == ("done", 3)
+    assert route.call_count == 3
+    assert runs.questions.qsize() <= 1  # by the process that came by the answered question
 
 
 @pytest.mark.parametrize("on_divergence", ["fail", "restart"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_ai import Agent as PydanticAgent
 from pydantic_ai import NativeOutput, PromptedOutput, ToolOutput
-from pydantic_ai.usage import UsageLimits
+from pydantic_ai.usage import RunUsage, UsageLimits
 
 from toolkit.agents.durability import CheckpointDurability
 from toolkit.agents.events import tell_text
@@ -46,3 +46,14 @@ def assemble(agent: Agent[Any, Any], *, streams: bool) -> PydanticAgent[Any, Any
 def usage_limits(call: AgentCall, *, max_turns: int) -> UsageLimits:
     """What the library watches. Money and tokens are ours: it would throw the last answer away, and knows no prices."""
     return UsageLimits(request_limit=call.limits.requests or max_turns, tool_calls_limit=call.limits.tool_calls)
+
+
+def usage_before(call: AgentCall) -> RunUsage:
+    """What the library counts on from: attempts before this one count against the same limits."""
+    used = call.spent.usage
+    return RunUsage(
+        requests=used.requests,
+        input_tokens=used.input_tokens,
+        output_tokens=used.output_tokens,
+        tool_calls=used.tool_calls,
+    )

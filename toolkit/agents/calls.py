@@ -72,7 +72,7 @@ class AgentCall:
     approved: dict[str, Verdict] = field(default_factory=dict)
     """The tool calls that a person let through, by id."""
     spent: Spending = field(default_factory=Spending)
-    """What its own requests and tool calls used."""
+    """What its own requests and tool calls used, with those of attempts before that came to nothing."""
     nested: Account = field(default_factory=Account)
     """What the agents below its tools used."""
 

@@ -18,7 +18,7 @@ LimitName = Literal["requests", "tool_calls", "tokens", "cost", "wall"]
 
 
 class Limits(BaseModel):
-    """What one call may use; None is no limit. What is under way when a limit is reached is finished and kept.
+    """What one call may use in all its attempts; None is no limit. What is under way at a limit is finished and kept.
 
     ``tokens`` and ``cost`` stop the next request, so a call may go over by what one request uses. Both count what the
     agents below its tools use.

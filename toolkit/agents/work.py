@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
 
+from toolkit.agents.accounts import Account
 from toolkit.agents.attachments import read_message
 from toolkit.agents.calls import AgentCall, entered
 from toolkit.agents.changes import Definition
@@ -17,7 +18,7 @@ from toolkit.agents.histories import History, keep_history, recall_history
 from toolkit.agents.limits import Limits, ask_to_raise
 from toolkit.agents.model_registry import ModelRegistry, current_registry
 from toolkit.agents.people import Desk, People
-from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage, total
+from toolkit.agents.results import AgentRunResult, OutputT, Spending, Usage
 from toolkit.agents.run_budgets import current_run_limits, recall_stop
 from toolkit.agents.service import AgentService
 from toolkit.agents.simulations import current_simulation
@@ -25,6 +26,8 @@ from toolkit.errors import AgentDiverged, BudgetExceeded, ModelBehaviorError, Ru
 from toolkit.workflows import checkpoint, current_run, resource, step_context
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic_ai import AgentRunResult as FoundResult
     from pydantic_ai.messages import UserContent
 
@@ -42,16 +45,16 @@ class Work(Generic[OutputT]):
         self._agent, self._given, self._can_wait = agent, given, can_wait
         self._call: AgentCall | None = None
         self._settled: Spending | None = None
-        self._lost = Spending()  # by attempts that came to nothing
+        self._spent, self._nested = Spending(), Spending()  # by attempts that came to nothing
+        self._began_at: datetime | None = None
+        self._raised: dict[str, Any] = {}
+        """Limits that a person has raised, with what they are now; another attempt goes by them as well."""
 
     def total(self) -> Spending:
         """What was used so far, with the agents below."""
         if self._settled is not None:
             return self._settled
-        found = self._lost.model_copy()
-        if self._call is not None:
-            found.include(self._call.total())
-        return found
+        return self._call.total() if self._call is not None else Spending()
 
     def settle(self, result: AgentRunResult[OutputT]) -> None:
         """Take over what ``result`` says was used: that of a step on record was used in an earlier process."""
@@ -66,8 +69,7 @@ class Work(Generic[OutputT]):
         may_have_to_ask = bool(self._agent.gated) or self._agent.limits.on_reached == "ask"
         if step is not None and current_simulation() is None and self._desk.obstacle is not None and may_have_to_ask:
             self._desk.require()  # before anything is paid
-        result, lost = await self._attempts(), self._lost
-        result = result.model_copy(update={"usage": result.usage + lost.usage, "cost": total((result.cost, lost.cost))})
+        result = await self._attempts()
         if step is not None:
             step.details.update(model=result.model, usage=result.usage.model_dump(), cost=_shown(result.cost))
         return result
@@ -92,7 +94,8 @@ class Work(Generic[OutputT]):
         config = await self._settle_config(registry, prefix=prefix)
         await registry.load(config.model)
         message = await read_message(config.user_prompt, self._given.files)
-        limits = config.limits
+        self._began_at = self._began_at or config.started_at
+        limits = self._with_raised(config.limits)
         for number in count():
             self._call = call = self._new_call(registry, config, limits, prefix=prefix)
             question = f"{prefix}limit:{number}"
@@ -106,12 +109,18 @@ class Work(Generic[OutputT]):
                 if asking.on_reached == "fail" or self._desk.obstacle is not None:
                     raise
                 raised = await ask_to_raise(asking, reached, self._desk, key=question)
-                limits = limits if of_run is not None else raised
+                if of_run is None:
+                    self._raised |= {name: value for name, value in raised if value != getattr(limits, name)}
+                    limits = raised
             except (AgentDiverged, ModelBehaviorError):
-                self._lost.include(call.total())
-                self._call = None
+                self._spent, self._nested = call.spent, call.nested.total()
                 raise
         raise AssertionError
+
+    def _with_raised(self, limits: Limits) -> Limits:
+        own = {name: getattr(limits, name) for name in self._raised}
+        more = {name: value for name, value in self._raised.items() if own[name] is not None and own[name] < value}
+        return limits.model_copy(update=more)
 
     def _new_call(
         self,
@@ -135,7 +144,9 @@ class Work(Generic[OutputT]):
             approval=self._agent.approval,
             effects=self._agent.effects,
             gated=self._agent.gated,
-            started_at=config.started_at,
+            started_at=self._began_at or config.started_at,
+            spent=self._spent.model_copy(),
+            nested=Account(self._nested),
             channel=simulation.channel if simulation is not None else _channel(),
             simulation=simulation,
             prefix=prefix,
@@ -193,7 +204,7 @@ class Work(Generic[OutputT]):
     async def _ask(
         self, call: AgentCall, config: RecordedConfig, message: str | list[UserContent]
     ) -> AgentRunResult[OutputT]:
-        from toolkit.agents.assembly import usage_limits
+        from toolkit.agents.assembly import usage_before, usage_limits
         from toolkit.agents.durability import telling_once
 
         settings: Any = config.settings
@@ -208,6 +219,7 @@ class Work(Generic[OutputT]):
                     instructions=config.system_prompt or None,
                     deps=call.tool_context,
                     model_settings=settings,
+                    usage=usage_before(call),
                     usage_limits=usage_limits(call, max_turns=config.max_turns),
                     message_history=earlier,
                 )
