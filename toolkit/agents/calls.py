@@ -19,6 +19,7 @@ from toolkit.agents.limits import Limits
 from toolkit.agents.model_registry import is_doubled
 from toolkit.agents.people import Desk
 from toolkit.agents.results import Spending
+from toolkit.errors import BudgetExceeded
 from toolkit.workflows import RetryPolicy
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class AgentCall:
     """The tools of which no call runs without approval."""
     started_at: datetime
     """When the call began, in its first attempt."""
+    above: AgentCall | None = None
+    """The call below one of whose tools this one goes on."""
     prefix: str = ""
     """Before every checkpoint key: another one for work that began from scratch again."""
     channel: Channel | None = None
@@ -75,6 +78,8 @@ class AgentCall:
     """What its own requests and tool calls used, with those of attempts before that came to nothing."""
     nested: Account = field(default_factory=Account)
     """What the agents below its tools used."""
+    reached: BudgetExceeded | None = None
+    """The error that said that one of its limits is reached, and not one of an agent above or below."""
 
     def check_limits(self) -> None:
         """Before a request, whether on record or not: the journal decides, so every replay comes to the same end.
@@ -82,26 +87,42 @@ class AgentCall:
         Raises:
             BudgetExceeded: what was used so far is all that may be used.
         """
-        self.limits.check(self.total(), agent=self.agent)
+        try:
+            self.limits.check(self.total(), agent=self.agent)
+        except BudgetExceeded as error:
+            self.reached = error
+            raise
 
     def check_request(self) -> None:
-        """Before a request that is not on record.
+        """Before a request that is not on record: what it and the agents above it may use, and how long.
+
+        What those above have used changes with what goes on beside this call. So it does not decide about what is on
+        record: a replay, in which things end in another order, would come to another end.
 
         Raises:
-            BudgetExceeded: the time is used up.
+            BudgetExceeded: what was used so far is all that may be used.
             ConfigurationError: there is a limit on money, and nobody knows what was spent.
         """
-        if not is_doubled():
-            self.limits.check_price(self.total(), whose=f"agent {self.agent!r} has")
+        for call in upwards(self):
+            if call is not self:
+                call.check_limits()
+            if not is_doubled():
+                call.limits.check_price(call.total(), whose=f"agent {call.agent!r} has")
         self.check_wall()
 
     def check_wall(self) -> None:
         """Before anything that is not on record.
 
         Raises:
-            BudgetExceeded: the time is used up.
+            BudgetExceeded: its time, or that of an agent above it, is used up.
         """
-        self.limits.check_wall(self.desk.now() - self.started_at - self.desk.waited, agent=self.agent)
+        for call in upwards(self):
+            worked = call.desk.now() - call.started_at - call.desk.waited
+            try:
+                call.limits.check_wall(worked, agent=call.agent)
+            except BudgetExceeded as error:
+                call.reached = error
+                raise
 
     def total(self) -> Spending:
         """What was used so far, with the agents below."""
@@ -113,6 +134,13 @@ class AgentCall:
         """0 for the first checkpoint of this name in the call, then 1, 2, ..."""
         self.ordinals[name] += 1
         return self.ordinals[name] - 1
+
+
+def upwards(call: AgentCall | None) -> Iterator[AgentCall]:
+    """``call``, and those that it goes on below."""
+    while call is not None:
+        yield call
+        call = call.above
 
 
 _CALL: ContextVar[AgentCall | None] = ContextVar("toolkit_agent_call", default=None)

@@ -20,16 +20,18 @@ LimitName = Literal["requests", "tool_calls", "tokens", "cost", "wall"]
 class Limits(BaseModel):
     """What one call may use in all its attempts; None is no limit. What is under way at a limit is finished and kept.
 
-    ``tokens`` and ``cost`` stop the next request, so a call may go over by what one request uses. Both count what the
-    agents below its tools use.
+    ``tokens``, ``cost`` and ``wall`` hold for the agents below its tools as well: before each of their requests it is
+    seen what this call has left. It may go over by what one request uses, and where several agents below its tools work
+    side by side, by one of each. ``requests`` and ``tool_calls`` are those of the agent itself; an agent below has its
+    own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests: Annotated[int, Field(ge=1)] | None = None
-    """Requests to the model; left out, the agent's ``max_turns``."""
+    """Requests of the agent to its model; left out, its ``max_turns``."""
     tool_calls: Annotated[int, Field(ge=0)] | None = None
-    """Calls of tools. Calls that the model asks for together are all made, or none."""
+    """Calls of the agent's tools. Calls that the model asks for together are all made, or none."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Input and output together."""
     cost: Annotated[Decimal, Field(gt=0)] | None = None
@@ -115,16 +117,22 @@ async def ask_to_raise(limits: Limits, reached: BudgetExceeded, desk: Desk, *, k
     """
     is_of_run = isinstance(reached, RunBudgetExceeded)
     shown = LimitShown.model_validate(reached, from_attributes=True)
+    names = frozenset(LimitShown.model_fields)
 
     async def note_moment() -> str:
         step = step_context()
         assert step is not None  # the body of a checkpoint
+        step.details.update(shown.model_dump(mode="json"))
         if isinstance(reached, RunBudgetExceeded):
-            above = step.path.removesuffix(f"/{key}")
-            step.details.update(step=above, at=reached.at, **shown.model_dump(mode="json"))
+            step.details.update(step=step.path.removesuffix(f"/{key}"), at=reached.at)
         return codec_for(datetime).encode(desk.now())
 
-    asked_at = codec_for(datetime).decode((await checkpoint(key, kind="compute", body=note_moment)).value)
+    kept = await checkpoint(key, kind="compute", body=note_moment)
+    asked_at = codec_for(datetime).decode(kept.value)
+    if names <= kept.details.keys():
+        # Gone through again, the same limit is reached later if an agent below a tool reached it, or another one is
+        # first. Asked is what was asked.
+        shown = LimitShown.model_validate({name: kept.details[name] for name in names})
     again = ""
     whose = "The agents of this run have" if is_of_run else f"Agent {shown.agent!r} has"
     while True:

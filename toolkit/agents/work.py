@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from toolkit.agents.accounts import Account
 from toolkit.agents.attachments import read_message
-from toolkit.agents.calls import AgentCall, entered
+from toolkit.agents.calls import AgentCall, current_call, entered, upwards
 from toolkit.agents.changes import Definition
 from toolkit.agents.configs import Given, RecordedConfig
 from toolkit.agents.events import Channel, shown, tell
@@ -105,6 +105,8 @@ class Work(Generic[OutputT]):
                 return await self._desk.attend(self._ask(call, config, message))
             except BudgetExceeded as reached:
                 of_run = current_run_limits() if isinstance(reached, RunBudgetExceeded) else None
+                if of_run is None and reached is not call.reached:
+                    raise  # a limit of another agent: to raise those of this one would not help
                 asking = of_run or limits
                 if asking.on_reached == "fail" or self._desk.obstacle is not None:
                     raise
@@ -145,6 +147,7 @@ class Work(Generic[OutputT]):
             effects=self._agent.effects,
             gated=self._agent.gated,
             started_at=self._began_at or config.started_at,
+            above=current_call(),
             spent=self._spent.model_copy(),
             nested=Account(self._nested),
             channel=simulation.channel if simulation is not None else _channel(),
@@ -159,7 +162,8 @@ class Work(Generic[OutputT]):
             simulation = current_simulation()
             made = (simulation and simulation.definitions.get(self._agent.name)) or await self._definition()
             of_run = current_run_limits()
-            if made.limits.cost is not None or (of_run is not None and of_run.cost is not None):
+            limited = [made.limits, *(call.limits for call in upwards(current_call())), *([of_run] if of_run else ())]
+            if any(limits.cost is not None for limits in limited):
                 registry.check_price(made.model, wanted_by=f"agent {self._agent.name!r}")
             step = step_context()
             if step is not None:
@@ -227,6 +231,8 @@ class Work(Generic[OutputT]):
             translated = translated_failure(error, agent=self._agent.name, model=config.model, limits=call.limits)
             if translated is None:
                 raise
+            if isinstance(translated, BudgetExceeded):
+                call.reached = translated
             raise translated from error
         result = await self._result(call, found, files=[*earlier_files, *self._given.files])
         tell(call, "output", "output", output=shown(result.output), usage=result.usage, cost=result.cost)
