@@ -271,3 +271,15 @@ async def test_an_event_with_a_key_is_emitted_once(call: Caller, installation: I
     assert [each.status_code for each in sent] == [202] * 3
     assert other.status_code == 409
     assert len(await list_audit(installation.services.database, action="event.emitted")) == 1
+
+
+@pytest.mark.parametrize("key", ["task:0198", "run-ended:0198"])
+async def test_an_event_with_a_key_of_the_toolkits_own_is_refused(
+    call: Caller, installation: Installation, key: str
+) -> None:
+    refused = await call("POST", EVENTS, json={"key": key, "payload": {"outcome": "completed"}})
+
+    assert refused.status_code == 422
+    assert "choose another key" in refused.json()["detail"]
+    assert [error["loc"] for error in refused.json()["errors"]] == ["key"]
+    assert not await list_audit(installation.services.database, action="event.emitted")

@@ -220,7 +220,6 @@ async def _ask(label: str, limit: float) -> str:
     outcome = await wait_for(
         name=f"ask {label}",
         kind=QUESTION,
-        event_key=f"answer {label}",
         deadline_at=None if limit < 0 else engine.runtime.clock.now() + timedelta(seconds=limit),
         reference=id_,
         arguments=json.dumps({"label": label}),

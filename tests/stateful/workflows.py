@@ -108,7 +108,6 @@ async def _ask(label: str, hours: int | None) -> Any:
     outcome = await wait_for(
         name=f"ask {label}",
         kind=QUESTION,
-        event_key=f"answer {id_}",
         deadline_at=None if hours is None else engine.runtime.clock.now() + timedelta(hours=hours),
         reference=id_,
         arguments=json.dumps({"label": label}),

@@ -22,7 +22,9 @@ router = APIRouter(prefix="/events", tags=["events"])
 class Emission(Body):
     """An event to emit."""
 
-    key: Annotated[Text, Field(min_length=1, max_length=500)]
+    key: Annotated[
+        Text, Field(min_length=1, max_length=500, description="Not `task:…` or `run-ended:…`, the toolkit's own.")
+    ]
     payload: Annotated[JsonText, Field(description="What the waiting run receives.")] = "null"
     run_id: Annotated[Text | None, Field(description="The one run that may receive it; left out: any.")] = None
 

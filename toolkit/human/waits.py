@@ -54,7 +54,6 @@ async def ask(question: Question) -> Reply:
     outcome = await wait_for(
         name=question.human.name,
         kind=KIND,
-        event_key=f"task:{task_id}",
         deadline_at=None,
         reference=task_id,
         wait_id=task_id,  # one question, one wait, one id

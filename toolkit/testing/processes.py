@@ -39,7 +39,7 @@ _HAS_WORK = both(
            OR (deadline_at <= $1 AND finished_at IS NULL AND cancel_requested_at IS NULL)) OR EXISTS (
            SELECT 1 FROM toolkit_wait AS w JOIN toolkit_event AS e
            ON e.key = w.event_key AND e.seq > w.after_seq AND e.wait_id IS NULL
-           WHERE w.state = 'open' AND (e.run_id IS NULL OR e.run_id = w.run_id))""",
+           WHERE w.state = 'open' AND w.kind = 'wait' AND (e.run_id IS NULL OR e.run_id = w.run_id))""",
 )
 _NEXT_MOMENT = both(
     "next moment",

@@ -15,8 +15,9 @@ from toolkit.workflows.attributes import Attribute, encode_attributes, encode_ta
 from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import message_of, revive_error
 from toolkit.workflows.journal import LINKED
+from toolkit.workflows.keys import RUN_ENDED
 from toolkit.workflows.marks import find_mark, leave_mark
-from toolkit.workflows.operations import RUN_ENDED, NewRun
+from toolkit.workflows.operations import NewRun
 from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.signatures import Signature

@@ -15,10 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from toolkit.storage import Statement
-from toolkit.workflows.states import CancelMode, RunState, StepState, WaitState
-
-# The event that the end of a run leaves when somebody waits for it: this and the run's id.
-RUN_ENDED = "run-ended:"
+from toolkit.workflows.states import CancelMode, RunState, StepKind, StepState, WaitState
 
 
 class StepRecord(NamedTuple):
@@ -58,6 +55,13 @@ class WaitRecord:
     display_name: str | None = None
     state: WaitState = WaitState.OPEN
     created_at: datetime | None = None
+
+    @property
+    def hears_events(self) -> bool:
+        """Whether an event of its key ends it. The wait of a step kind is ended by its id alone, by ``resolve_wait``:
+        whoever emits a key has not shown that they may answer.
+        """
+        return self.kind == StepKind.WAIT and self.event_key is not None
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import codec_for
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
+from toolkit.workflows.keys import ANSWERED, check_key
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import AttachedRows, NewEvent, NewRun, OpenWait, StepRecord, WaitRecord
 from toolkit.workflows.outcomes import Fate
@@ -147,9 +148,11 @@ async def wait_for_event(
     Raises:
         WaitTimeout: the limit passed first.
         SerializationError: the payload does not fit ``payload_type``.
+        InvalidInput: the key is one of the toolkit's own.
         WrongContext: outside a workflow.
     """
     scope = _require_wait("wait_for_event")
+    check_key(key)
     seconds = max_wait_time.total_seconds() if isinstance(max_wait_time, timedelta) else max_wait_time
     now = scope.execution.engine.runtime.clock.now()
     record = await wait_on_record(
@@ -169,7 +172,7 @@ async def wait_for_event(
 
 @dataclass(frozen=True, slots=True)
 class WaitOutcome:
-    """How a wait of a step kind ended: with the payload of its event, or because its limit passed."""
+    """How a wait of a step kind ended: with its answer, or because its limit passed."""
 
     path: str
     payload: str | None
@@ -182,7 +185,6 @@ async def wait_for(
     *,
     name: str,
     kind: str,
-    event_key: str,
     deadline_at: datetime | None,
     reference: str,
     arguments: str,
@@ -190,11 +192,11 @@ async def wait_for(
     wait_id: str | None = None,
     attached: Sequence[AttachedRows] = (),
 ) -> WaitOutcome:
-    """For step kinds: wait for ``event_key``, writing ``attached`` rows in the commit that registers the wait.
+    """For step kinds: wait for an answer, writing ``attached`` rows in the commit that registers the wait.
 
-    ``wait_id`` (see :func:`next_wait_id`) lets those rows name the wait. ``reference`` is the kind's own name for what
-    it waits on; a wait that ends without its event is reported with it to
-    the closer that the kind has registered with the engine, in the same commit.
+    ``resolve_wait`` gives the answer, to the wait of this id; no event does. ``wait_id`` (see :func:`next_wait_id`)
+    lets the rows name the wait. ``reference`` is the kind's own name for what it waits on; a wait that ends without its
+    answer is reported with it to the closer that the kind has registered with the engine, in the same commit.
 
     Raises:
         WrongContext: outside a workflow, or inside the body of a step.
@@ -202,12 +204,13 @@ async def wait_for(
     scope = _require_wait(f"{kind} {name!r}")
     path = scope.next_path(name)
     execution = scope.execution
+    wait_id = wait_id or execution.engine.new_id()
     record = await wait_on_record(
         scope,
         path,
         name=name,
         kind=kind,
-        event_key=event_key,
+        event_key=f"{ANSWERED}{wait_id}",
         deadline_at=deadline_at,
         reference=reference,
         arguments=arguments,
@@ -249,8 +252,10 @@ async def emit_event(
     ``idempotency_key`` the first is kept, whoever emits the others.
 
     Raises:
+        InvalidInput: the key is one of the toolkit's own.
         WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
     """
+    check_key(key)
     text = codec_for(Any).encode(payload)
     scope = current_scope()
     if session is not None:

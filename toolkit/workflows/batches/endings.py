@@ -14,8 +14,8 @@ from toolkit.workflows.attributes import INHERIT_ATTRIBUTES
 from toolkit.workflows.batches.state import LockedRun
 from toolkit.workflows.batches.waits import Waits, ending_of
 from toolkit.workflows.failures import record_error
+from toolkit.workflows.keys import RUN_ENDED
 from toolkit.workflows.operations import (
-    RUN_ENDED,
     AttachedRows,
     CancelRun,
     CloseWaits,

@@ -10,7 +10,8 @@ from typing import Any
 from toolkit.storage import Query, Rows, Script
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.waits import Waits
-from toolkit.workflows.operations import RUN_ENDED, DeliverEvents, EmitEvent, NewEvent, RecordStep, WaitRecord
+from toolkit.workflows.keys import RUN_ENDED
+from toolkit.workflows.operations import DeliverEvents, EmitEvent, NewEvent, RecordStep, WaitRecord
 from toolkit.workflows.outcomes import Emitted, Fate, Recorded
 from toolkit.workflows.rows import to_wait
 from toolkit.workflows.states import StepState, WaitState
@@ -34,7 +35,7 @@ class Events(Waits):
         repeated = yield from self._find_repeated(fresh)
         fresh = [event for event in fresh if event.id not in repeated]
         # Those who look or are meant, each with the key: an emit that concerns one run does not look at all the others.
-        concerned = {(w.event_key, w.run_id) for w in self.fresh_waits.values() if w.event_key is not None}
+        concerned = {(str(w.event_key), w.run_id) for w in self.fresh_waits.values() if w.hears_events}
         touched = {event.key for event in fresh} | {event[1] for event in self.left} | self.broadcast
         for at, emit in self._each(EmitEvent):
             id_ = emit.event.id
@@ -76,7 +77,7 @@ class Events(Waits):
         pairs = sorted((key, run_id) for key, run_id in concerned if key not in self.broadcast)
         if pairs:
             rows += yield Rows(sql.OPEN_WAITS_OF_PAIRS, pairs)
-        return [*map(to_wait, rows), *(wait for wait in self.fresh_waits.values() if wait.event_key is not None)]
+        return [*map(to_wait, rows), *(wait for wait in self.fresh_waits.values() if wait.hears_events)]
 
     def _may_be_behind(self, wait: WaitRecord) -> bool:
         """Whether its key has had an event above its cursor: one that was numbered while its run was locked elsewhere

@@ -96,8 +96,8 @@ class Waits(Starts):
     def _by_key(self, waits: Iterable[WaitRecord]) -> dict[str, list[WaitRecord]]:
         by_key: dict[str, list[WaitRecord]] = defaultdict(list)
         for wait in sorted(waits, key=lambda w: w.id):
-            if wait.event_key is not None:
-                by_key[wait.event_key].append(wait)
+            if wait.hears_events:
+                by_key[str(wait.event_key)].append(wait)
         return by_key
 
     def _numbered_events(
@@ -128,7 +128,7 @@ class Waits(Starts):
             if wait.kind == StepKind.TIMER:
                 self._deliver(run, wait, StepState.SUCCEEDED, result="null")
             else:
-                error = record_error(WaitTimeout(wait.event_key or wait.name))
+                error = record_error(WaitTimeout(str(wait.event_key) if wait.hears_events else wait.name))
                 self._deliver(run, wait, StepState.FAILED, error=error, details='{"outcome":"expired"}')
 
     def _end_wait(self, wait: WaitRecord, state: WaitState) -> Script[bool]:

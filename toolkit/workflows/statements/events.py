@@ -71,9 +71,9 @@ CURSORS_OF_RUN = both(
 MISSED_KEYS = both(
     "missed keys",
     """SELECT DISTINCT e.key FROM toolkit_event AS e WHERE e.id > $1 AND e.seq IS NOT NULL AND e.wait_id IS NULL AND (
-           EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open' AND w.event_key = e.key
+           EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open' AND w.kind = 'wait' AND w.event_key = e.key
                    AND w.run_id = e.run_id AND w.after_seq < e.seq)
-           OR (e.run_id IS NULL AND EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open'
+           OR (e.run_id IS NULL AND EXISTS (SELECT 1 FROM toolkit_wait AS w WHERE w.state = 'open' AND w.kind = 'wait'
                                             AND w.event_key = e.key AND w.after_seq < e.seq))) LIMIT 1000""",
 )
 

@@ -54,11 +54,11 @@ LOCK_RUNS_AND_WAITERS = Statement(
     "lock runs and waiters",
     sqlite=f"""SELECT ?2, id, {RUN_COLUMNS} FROM (SELECT 1) LEFT JOIN toolkit_run
                ON id IN (SELECT value FROM json_each(?1) UNION SELECT run_id FROM toolkit_wait
-                         WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?3)))""",  # noqa: S608
+                         WHERE state = 'open' AND kind = 'wait' AND event_key IN (SELECT value FROM json_each(?3)))""",  # noqa: S608
     postgresql=f"""SELECT c.now, k.id, r.* FROM (SELECT coalesce($2::timestamptz, clock_timestamp()) AS now) AS c
                    LEFT JOIN LATERAL (
                        SELECT * FROM (SELECT unnest($1::text[]) AS id UNION SELECT run_id FROM toolkit_wait
-                                      WHERE state = 'open' AND event_key = ANY($3::text[])) AS u
+                                      WHERE state = 'open' AND kind = 'wait' AND event_key = ANY($3::text[])) AS u
                        ORDER BY id COLLATE "C") AS k ON true
                    LEFT JOIN LATERAL (SELECT {RUN_COLUMNS} FROM toolkit_run WHERE toolkit_run.id = k.id
                                       FOR NO KEY UPDATE SKIP LOCKED) AS r ON true""",  # noqa: S608

@@ -5,21 +5,23 @@ from __future__ import annotations
 from toolkit.storage import PAYLOAD, Statement, for_rows, insert, update
 from toolkit.workflows.statements.columns import WAIT_COLUMNS
 
+# An event ends waits of the kind `wait` only: those of step kinds are ended by their ids.
 OPEN_WAITS_OF_KEYS = Statement(
     "open waits of keys",
-    sqlite=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait
-               WHERE state = 'open' AND event_key IN (SELECT value FROM json_each(?1)) ORDER BY id""",  # noqa: S608
-    postgresql=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait
-                   WHERE state = 'open' AND event_key = ANY($1::text[]) ORDER BY id""",  # noqa: S608
+    sqlite=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait WHERE state = 'open' AND kind = 'wait'
+               AND event_key IN (SELECT value FROM json_each(?1)) ORDER BY id""",  # noqa: S608
+    postgresql=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait WHERE state = 'open' AND kind = 'wait'
+                   AND event_key = ANY($1::text[]) ORDER BY id""",  # noqa: S608
 )
 
 # Found by the index on key and run: a key may have been used for a hundred thousand runs, each with its own event.
 OPEN_WAITS_OF_PAIRS = for_rows(
     "open waits of pairs",
     {"key": "text", "run": "text"},
-    sqlite=f"SELECT {WAIT_COLUMNS} FROM toolkit_wait WHERE state = 'open' AND event_key = ?1 AND run_id = ?2",  # noqa: S608
+    sqlite=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait
+               WHERE state = 'open' AND kind = 'wait' AND event_key = ?1 AND run_id = ?2""",  # noqa: S608
     postgresql=f"""SELECT {WAIT_COLUMNS} FROM toolkit_wait JOIN ROWS AS v
-                   ON event_key = v.key AND run_id = v.run WHERE state = 'open'""",  # noqa: S608
+                   ON event_key = v.key AND run_id = v.run WHERE state = 'open' AND kind = 'wait'""",  # noqa: S608
 )
 
 WAITS_BY_ID = Statement(
