@@ -198,7 +198,8 @@ async def form(
 
 async def _put(question: AskedQuestion, suggested: Any, *, to: str | Group | None, timeout: timedelta | None) -> Any:
     run = current_run()
-    person = to if isinstance(to, str) else run.started_by if run is not None and to is None else None
+    starters = run.starters if run is not None and to is None else []
+    person = to if isinstance(to, str) else next(iter(starters), None)
     candidates = [to] if isinstance(to, Group) else []
     human = human_of(question, timeout=timeout)
     result = await human(question, suggested_data=suggested, assign_to=person, candidates=candidates)

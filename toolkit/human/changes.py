@@ -82,7 +82,8 @@ class TaskChange:
     def excluded(self) -> set[str]:
         """Who must not decide, because two different people must have seen it.
 
-        A child run is started by whoever started its parent, so that asking in a child hides nobody.
+        A child run is started by whoever started its parent, so that asking in a child hides nobody; and neither does
+        asking in a retry or a fork, whose task names whoever began and counts the others among the preparers.
         """
         if not self.row.four_eyes:
             return set()

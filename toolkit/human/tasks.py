@@ -30,7 +30,7 @@ class Task(BaseModel):
     priority: int
     due_at: datetime | None = Field(description="When the answer is wanted, or when it expires.")
     created_at: datetime
-    created_by: str | None = Field(description="Who started the run.")
+    created_by: str | None = Field(description="Who started the run, or the one that it was made of.")
     completed_at: datetime | None
     completed_by: str | None
     ended_at: datetime | None

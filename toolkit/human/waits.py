@@ -80,6 +80,8 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
     )
     due_at = _due_at(question, rungs, asked_at)
     candidates = [actor_of(candidate) for candidate in question.candidates]
+    # Of a retry or a fork the task is still for whoever began; whoever made it of that has had a hand in it, too.
+    starters = run.starters
     assigned_to = question.assigned_to and storable(question.assigned_to)
     task = (
         task_id,
@@ -97,7 +99,7 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
         human.output_schema_digest,
         assigned_to,
         json.dumps(candidates),
-        json.dumps(question.prepared_by),
+        json.dumps([*question.prepared_by, *starters[1:]]),
         int(human.four_eyes),
         _quorum(question),
         human.priority,
@@ -106,7 +108,7 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
         encode_ladder(rungs),
         rungs[0].at if rungs else None,
         asked_at,
-        run.started_by,
+        next(iter(starters), None),
         1,
     )
     opened = (new_id(), task_id, asked_at, run.started_by or SYSTEM.id, "opened", None, "{}")

@@ -48,7 +48,7 @@ def successor_of(execution: Any, continued: ContinuedAsNew) -> NewRun:
         workflow.signature.bind(args, kwargs),
         parent_id=run.parent_id,
         parent_wait=run.parent_wait,
-        started_by=run.started_by,
+        **run.starters,
         continued_from=run.id,
     )
     return successor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -61,6 +62,15 @@ class RunContext:
     @property
     def started_by(self) -> str | None:
         return self._execution.run.started_by
+
+    @property
+    def starters(self) -> list[str]:
+        """Who stands behind the run: first who started the run that it was made of, if any, last who made it of that.
+
+        A retry or a fork is started by whoever retries; what it does is still done for whoever began.
+        """
+        earlier: list[str] = json.loads(self._execution.run.originators or "[]")
+        return [*earlier, self.started_by] if self.started_by is not None else earlier
 
     def recorded_details(self, *, kind: str, name: str | None = None) -> list[dict[str, Any]]:
         """The details of every step of this kind (and name) in the journal, whether the code has come to it or not.

@@ -226,7 +226,7 @@ class Workflow(Generic[P, R]):
         known = execution.journal.get(path) or execution.waits.get(path)
         child = None
         if known is None:
-            options = {"started_by": execution.run.started_by, **options, "parent_id": execution.run.id}
+            options = {**execution.run.starters, **options, "parent_id": execution.run.id}
             child = self.new_run(execution.engine, arguments, **options)
         record = await wait_on_record(
             scope,
@@ -249,7 +249,7 @@ class Workflow(Generic[P, R]):
         path = scope.next_path(f"start:{self.name}")
         recorded = await find_mark(scope, path, name=self.name)
         if recorded is None:
-            options = {"started_by": execution.run.started_by, **options}
+            options = {**execution.run.starters, **options}
             is_linked = "close_policy" in options
             if is_linked:
                 options["parent_id"] = execution.run.id

@@ -146,8 +146,8 @@ def _runs_beside(path: str, other: str) -> bool:
 
 _FIND = both(
     "run to fork",
-    "SELECT workflow, state, error, continued_as, created_at, deadline_at, key_run_id, version "
-    "FROM toolkit_run WHERE id = $1",
+    "SELECT workflow, state, error, continued_as, created_at, deadline_at, key_run_id, version, started_by, "
+    "originators FROM toolkit_run WHERE id = $1",
 )
 _FIND_KEYED = both("fork by key", "SELECT id FROM toolkit_run WHERE workflow = $1 AND idempotency_key = $2")
 # It waits where a batch only tries: whoever holds the key is about to commit.
@@ -166,9 +166,9 @@ _COPY_RUN = both(
     "copy run",
     """INSERT INTO toolkit_run (id, workflow, version, state, input, input_digest, priority, epoch, due_at, losses,
            total_losses, idempotency_key, parent_id, parent_wait, started_by, created_at, deadline_at, close_policy,
-           on_cancel, forked_from, forked_at_step, key_run_id)
+           on_cancel, forked_from, forked_at_step, key_run_id, originators)
        SELECT $2, workflow, $3, 'pending', coalesce($4, input), coalesce($5, input_digest), priority, 0, $6, 0, 0, $7,
-           $8, $9, $10, $6, $11, CASE WHEN $8 IS NULL THEN NULL ELSE close_policy END, on_cancel, id, $12, $13
+           $8, $9, $10, $6, $11, CASE WHEN $8 IS NULL THEN NULL ELSE close_policy END, on_cancel, id, $12, $13, $14
        FROM toolkit_run WHERE id = $1""",
     payloads=((3, "input"),),
 )
@@ -235,7 +235,7 @@ def _fork(
     rows = yield Query(_FIND, [wanted.run_id])
     if not rows:
         raise NotFound("run", wanted.run_id)
-    workflow, state, error, _, created_at, deadline_at, key_run_id, version = rows[0]
+    workflow, state, error, _, created_at, deadline_at, key_run_id, version, *starters = rows[0]
     if wanted.idempotency_key is not None:
         yield Query(_LOCK_KEY, [f"start:{workflow}:{wanted.idempotency_key}"])
         if known := (yield Query(_FIND_KEYED, [workflow, wanted.idempotency_key])):
@@ -274,6 +274,7 @@ def _fork(
             None if deadline_at is None else now + (deadline_at - begun_at),
             failed.path if failed is not None else wanted.from_step,
             (key_run_id or wanted.run_id) if wanted.is_retry else None,
+            _originators(*starters),
         ],
     )
     if kept:
@@ -303,6 +304,12 @@ def _retry_child(
     child = Wanted(child_id, is_retry=True, by=wanted.by, versions=wanted.versions)
     retried = yield from _fork(child, new_id=new_id, now=now, parent=(fork_id, wait_id))
     yield Query(_COPY_WAIT, [wanted.run_id, failed.path, wait_id, fork_id, retried.run_id])
+
+
+def _originators(started_by: str | None, earlier: str | None) -> str | None:
+    """Who started the runs that a new one is made of, with ``started_by`` of the last of them."""
+    found = json.loads(earlier or "[]") + ([started_by] if started_by is not None else [])
+    return json.dumps(list(dict.fromkeys(found))) if found else None
 
 
 def _kept_by_fork(wanted: Wanted, journal: Sequence[Entry], results: Mapping[str, str]) -> list[str]:

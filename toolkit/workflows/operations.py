@@ -83,6 +83,7 @@ class NewRun:
     close_policy: str | None = None
     on_cancel: str | None = None
     continued_from: str | None = None
+    originators: str | None = None
     attributes: Sequence[tuple[str, str, str, float | None]] = ()  # as ``attributes`` encodes them
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from toolkit.workflows.operations import StepRecord, WaitRecord
 from toolkit.workflows.states import RunState
@@ -108,6 +108,12 @@ class ClaimedRun:
     is_fork: bool = False  # the results that were copied into it hold, whatever its arguments are
     key_run_id: str | None = None  # of a retry: the run whose idempotency keys its steps go on with
     is_untouched: bool = False  # nobody has had it before, and nothing was copied into it
+    originators: str | None = None  # who started the runs that it was made of, as JSON
+
+    @property
+    def starters(self) -> dict[str, Any]:
+        """What a run that this one starts has of it: in whose name."""
+        return {"started_by": self.started_by, "originators": self.originators}
 
 
 class EndedRun(NamedTuple):

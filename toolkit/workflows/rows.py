@@ -98,6 +98,7 @@ def to_claimed(row: Sequence[Any]) -> ClaimedRun:
         is_fork=row[12] is not None and row[13] is None,
         key_run_id=row[13],
         is_untouched=row[3] == 0 and row[12] is None and row[14] is None,
+        originators=row[15],
     )
 
 
@@ -136,6 +137,7 @@ def new_run_values(
         run.on_cancel,
         run.continued_from,
         is_watched,
+        run.originators,
     )
 
 
@@ -153,6 +155,7 @@ def begun_run(run: NewRun, *, now: datetime) -> ClaimedRun:
         parent_wait=run.parent_wait,
         started_by=run.started_by,
         created_at=now,
+        originators=run.originators,
     )
 
 

@@ -138,6 +138,8 @@ class RunRow(Table, table=True):
     forked_from: str | None = None
     forked_at_step: str | None = None
     key_run_id: str | None = None
+    originators: str | None = None
+    """Of a run that was made of another, and of what it starts: who started those before it, the first first (JSON)."""
 
 
 class StepRow(Table, table=True):

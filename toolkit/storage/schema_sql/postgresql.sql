@@ -310,6 +310,7 @@ CREATE TABLE toolkit_run (
     forked_from VARCHAR,
     forked_at_step VARCHAR,
     key_run_id VARCHAR,
+    originators VARCHAR,
     CONSTRAINT pk_toolkit_run PRIMARY KEY (id),
     CONSTRAINT ck_toolkit_run_state CHECK (state IN ('pending', 'running', 'suspended', 'succeeded', 'failed', 'cancelled', 'parked')),
     CONSTRAINT ck_toolkit_run_finished CHECK ((finished_at IS NOT NULL) = (state IN ('succeeded', 'failed', 'cancelled')))

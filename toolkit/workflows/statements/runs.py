@@ -111,6 +111,7 @@ RUN_TYPES = {
     "on_cancel": "text",
     "continued_from": "text",
     "is_watched": "boolean",
+    "originators": "text",
 }
 
 INSERT_RUNS = insert("toolkit_run", RUN_TYPES)
