@@ -84,6 +84,24 @@ async def test_a_link_is_used_once_and_says_by_whom(call: Caller) -> None:
         assert "<form" not in page.text
 
 
+async def test_a_link_opens_the_documents_for_as_long_as_its_page_shows_them(call: Caller) -> None:
+    task = await opened(call)
+    upload = await call("POST", "/toolkit/v1/files", files={"file": ("offer.txt", b"secret", "text/plain")})
+    (file,) = upload.json()["items"]
+    await call("POST", f"{TASKS}/{task['id']}/assign", json={"user": "grace"})
+    await call("POST", f"{TASKS}/{task['id']}/files", json={"files": [file["id"]]}, headers={"x-toolkit-user": "grace"})
+    link = await link_for(call, task["id"])
+    document = f"{LINKS}/{link['token']}/files/{file['id']}"
+
+    before = await call("GET", document)
+    await post(call, link["token"], approved="true")
+    after = await call("GET", document)
+
+    assert (before.status_code, before.content) == (200, b"secret")
+    assert (after.status_code, b"secret" in after.content) == (409, False)
+    assert "has done its work" in after.json()["detail"]
+
+
 async def test_an_answer_that_does_not_fit_keeps_the_link_and_what_was_typed(call: Caller) -> None:
     task = await opened(call)
     link = await link_for(call, task["id"])

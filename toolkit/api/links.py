@@ -110,7 +110,7 @@ async def answer_task_link(token: str, request: Request, services: Installation)
     except NotFound:
         return _gone()
     base = _base(request)
-    if link.used_at is not None or task.state not in _OPEN or task.form is None:
+    if not _is_usable(link, task) or task.form is None:
         return _shown(link, task, base=base, status=409)
     text = (await read(request, limit=services.request_bytes)).decode("utf-8", "replace")
     sent = parse_qs(text, keep_blank_values=True, max_num_fields=10_000)
@@ -147,8 +147,10 @@ async def answer_task_link(token: str, request: Request, services: Installation)
     responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def get_task_link_file(token: str, file_id: str, request: Request, services: Installation) -> Response:
-    """A document that the task of the link shows; no other file."""
-    _, task = await _links(services).look(token)
+    """A document that the task of the link shows; no other file, and only as long as the page shows it."""
+    link, task = await _links(services).look(token)
+    if not _is_usable(link, task):
+        raise Conflict("this link has done its work: its task has ended, or it was used", state=task.state)
     if file_id not in {file.id for file in task.files}:
         raise NotFound("file", file_id)
     delivery = plan_download(await services.files.metadata(file_id), request.headers, inline=False)
@@ -161,6 +163,11 @@ async def get_task_link_file(token: str, file_id: str, request: Request, service
 
 def _links(services: Services) -> LinkService:
     return LinkService(services.tasks, services.database)
+
+
+def _is_usable(link: TaskLink, task: TaskDetail) -> bool:
+    """Whether the link still opens anything: its page then shows the task, and else what became of it."""
+    return link.used_at is None and task.state in _OPEN
 
 
 def _base(request: Request) -> str:
