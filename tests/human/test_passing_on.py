@@ -95,6 +95,19 @@ async def test_a_delegated_task_keeps_whose_it_was(office: Office) -> None:
         await office.tasks.delegate(task_id, "mallory")
 
 
+async def test_a_candidate_hands_on_what_is_claimed_and_nothing_else(office: Office) -> None:
+    await office.staff()
+    task_id = await office.asked("claimable")
+
+    with acting_as(person("bob")):
+        with pytest.raises(PermissionDenied, match="claim it, and hand it on then"):
+            await office.tasks.delegate(task_id, "mallory")
+        await office.tasks.claim(task_id)
+        handed_on = await office.tasks.delegate(task_id, "cleo")
+
+    assert (handed_on.owner, handed_on.assigned_to) == ("bob", "cleo")
+
+
 async def test_a_substitute_acts_on_the_days_of_absence_only(office: Office) -> None:
     today = office.clock.now().date()
     task_id = await office.asked("mine")

@@ -44,6 +44,12 @@ FOR_EVE = Capacity(substitutes_for={"eve": frozenset({"finance"})})
         # A vote is for those who were asked, and the right to manage tasks is none.
         (ROOT, Capacity(), Standing(assigned_to=None, candidates=["user:ada"], has_quorum=True), False),
         (ROOT, Capacity(), Standing(assigned_to=None, candidates=[], has_quorum=True), True),
+        (ROOT, Capacity(), Standing(assigned_to="root", assigned_by="root", candidates=[], has_quorum=True), False),
+        (MANAGER, Capacity(), Standing(assigned_to="manager", assigned_by="manager", candidates=[]), True),
+        (ADA, Capacity(), Standing(assigned_to="ada", assigned_by="ada", candidates=[]), False),
+        # Nobody is nobody, also for somebody of that name.
+        (person("None"), Capacity(), Standing(assigned_to=None, candidates=[]), False),
+        (person("None"), Capacity(), Standing(assigned_to=None, candidates=["user:ada"], has_quorum=True), False),
         # A quorum is not one person's, whoever it is assigned to.
         (ADA, Capacity(), Standing(assigned_to="bob", candidates=["user:ada"], has_quorum=True), True),
     ],
@@ -152,3 +158,61 @@ async def test_who_only_manages_tasks_says_why_where_access_is_controlled(office
     last = (await tasks.history(task_id))[-1]
     assert (done.completed_by, done.end_reason) == ("mia", "Ada is ill and the discount ends today")
     assert (last.note, last.details) == (done.end_reason, {"capacity": "manager", "in_stead_of": "ada"})
+
+
+async def test_what_a_manager_takes_or_is_given_by_themself_is_answered_with_a_reason(office: Office) -> None:
+    tasks = TaskService(database=office.database, humans=office.humans, engine=office.engine, managers_explain=True)
+    await office.staff()
+    await tasks.directory.put_group("finance", members=["mia"])
+    claimed, assigned, delegated = [await office.asked("mine") for _ in range(3)]
+    unclaimed, grouped, given = await office.asked("nobodys"), await office.asked("mine"), await office.asked("mine")
+    await tasks.assign(given, "mia")
+    with acting_as(person("mia", Permission.TASKS_MANAGE)):
+        await tasks.claim(claimed)
+        await tasks.claim(unclaimed)
+        await tasks.assign(assigned, "mia")
+        await tasks.assign(grouped, Group("finance"))
+        await tasks.delegate(delegated, "mia")
+
+        for task_id in (claimed, unclaimed, assigned, grouped, delegated):
+            with pytest.raises(PermissionDenied, match="with a reason"):
+                await tasks.complete(task_id, YES)
+            await tasks.complete(task_id, YES, reason="Ada is ill")
+            last = (await tasks.history(task_id))[-1]
+            assert (last.note, last.details["capacity"]) == ("Ada is ill", "manager")
+        await tasks.complete(given, YES)  # by somebody else: that is no choice of one's own
+
+    taken = (await tasks.history(claimed))[1]
+    assert (taken.action, taken.details) == ("claimed", {"capacity": "manager"})
+
+
+async def test_a_claim_of_ones_own_task_is_answered_without_a_reason_also_by_who_manages(office: Office) -> None:
+    tasks = TaskService(database=office.database, humans=office.humans, engine=office.engine, managers_explain=True)
+    task_id = await office.asked("claimable")
+
+    with acting_as(person("ada", Permission.TASKS_MANAGE)):
+        await tasks.claim(task_id)
+        await tasks.complete(task_id, YES)
+
+    assert [change.details for change in await tasks.history(task_id)] == [{}, {}, {}]
+
+
+async def test_no_manager_gives_themself_a_vote(office: Office) -> None:
+    await office.staff()
+    today = office.clock.now().date()
+    await office.tasks.directory.put_group("finance", members=["mia"])
+    await office.tasks.directory.add_substitution("eve", "mia", first_day=today, last_day=today + timedelta(days=1))
+    task_id = await office.asked("two_of_three")
+
+    with acting_as(person("mia", Permission.TASKS_MANAGE)):
+        for to in ("mia", Group("finance"), "eve"):
+            with pytest.raises(PermissionDenied, match="is no vote"):
+                await office.tasks.assign(task_id, to)
+        await office.tasks.assign(task_id, "dora")
+        with pytest.raises(PermissionDenied, match="not a candidate"):
+            await office.tasks.complete(task_id, YES, reason="it is late")
+    for voter in ("dora", "bob"):
+        with acting_as(person(voter)):
+            await office.tasks.complete(task_id, YES)
+
+    assert (await office.tasks.get(task_id)).completed_by == "bob"

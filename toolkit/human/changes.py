@@ -11,7 +11,7 @@ from sqlmodel import col, delete, select
 
 from toolkit.access import current_principal, record_audit
 from toolkit.errors import Conflict, NotFound, PermissionDenied
-from toolkit.human.decisions import Act, Ruling, Standing, decide
+from toolkit.human.decisions import Act, Capacity, Ruling, Standing, decide
 from toolkit.human.directory import capacity_of
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import ChangeRow, InboxRow, NotificationRow, TaskRow
@@ -58,14 +58,20 @@ class TaskChange:
             )
         return self.row
 
+    async def actors_of_principal(self) -> set[str]:
+        """Every actor that the current principal may stand for today."""
+        return (await self._capacity()).actors(self.principal.id)
+
+    async def _capacity(self) -> Capacity:
+        return await capacity_of(self.session, self.principal.id, today=self.now.date())
+
     async def allow(self, act: Act) -> Ruling:
         """Why the current principal may do ``act``.
 
         Raises:
             PermissionDenied: with the reason.
         """
-        capacity = await capacity_of(self.session, self.principal.id, today=self.now.date())
-        ruling = decide(self.principal, act, self.standing(), capacity)
+        ruling = decide(self.principal, act, self.standing(), await self._capacity())
         if not ruling.allowed:
             raise PermissionDenied(f"task {self.row.id!r}: {ruling.reason}", permission=f"task:{act}")
         return ruling
@@ -75,6 +81,7 @@ class TaskChange:
         return Standing(
             assigned_to=self.row.assigned_to,
             candidates=json.loads(self.row.candidates),
+            assigned_by=self.row.assigned_by,
             excluded=self.excluded(),
             has_quorum=self.row.quorum is not None,
         )

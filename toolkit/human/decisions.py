@@ -31,6 +31,11 @@ class Ruling(Decision):
 
     is_administrative: bool = False
 
+    @property
+    def mark(self) -> dict[str, str]:
+        """What is written down with an act that rests on that right alone."""
+        return {"capacity": "manager"} if self.is_administrative else {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -38,6 +43,8 @@ class Standing:
 
     assigned_to: str | None
     candidates: Collection[str]
+    assigned_by: str | None = None
+    """Who put it before them by the right to manage tasks; nobody where the question itself named them."""
     excluded: Collection[str] = ()
     """Who started or prepared what is decided here, where four eyes must see it."""
     has_quorum: bool = False
@@ -69,7 +76,8 @@ def decide(principal: Principal, act: Act, task: Standing, capacity: Capacity) -
 
     Whoever is excluded by four eyes is denied everything that decides or chooses who decides, whatever else would
     allow it: administrators, members of groups and substitutes are no exception, and nobody gains by standing in for
-    somebody excluded. Where several are asked, the right to manage tasks is no vote.
+    somebody excluded. Where several are asked, the right to manage tasks is no vote. What somebody has put before
+    oneself by the right to manage tasks is answered by that right.
     """
     if principal.kind == "anonymous":
         return _no("nobody is known to be asking; send a credential")
@@ -90,12 +98,18 @@ def _as_oneself(principal: Principal, act: Act, task: Standing, capacity: Capaci
     """What somebody may do as an assignee, a candidate, or the substitute of one."""
     allies = {absent: groups for absent, groups in capacity.substitutes_for.items() if absent not in task.excluded}
     actors = Capacity(groups=capacity.groups, substitutes_for=allies).actors(principal.id)
+    is_own_choice = task.assigned_by == principal.id
+    if is_own_choice and not task.has_quorum and act is not Act.ANNOTATE:
+        return _no(f"{principal.display_name!r} was not asked, and has taken it by the right to manage tasks")
+    is_assignee = task.assigned_to is not None and f"user:{task.assigned_to}" in actors
     if task.assigned_to is not None and not task.has_quorum:
-        if f"user:{task.assigned_to}" in actors:
+        if is_assignee:
             return Ruling(allowed=True, reason=f"it is assigned to {task.assigned_to!r}")
         if act is not Act.ANNOTATE:
             return _no(f"it is assigned to {task.assigned_to!r}, not to {principal.display_name!r}")
-    if actors & set(task.candidates) or f"user:{task.assigned_to}" in actors:
+    if act is Act.DELEGATE:
+        return _no("it is nobody's yet; claim it, and hand it on then")
+    if actors & set(task.candidates) or (is_assignee and not is_own_choice):
         return Ruling(allowed=True, reason=f"{principal.display_name!r} is a candidate")
     if not task.candidates and task.assigned_to is None:
         return _no(f"it is assigned to nobody and has no candidates, so only holders of {Permission.TASKS_MANAGE} may")

@@ -63,7 +63,7 @@ async def answer(
             sent_back_to=row.sent_back_to,
         )
     evidence = testify(row, output, form_digest=human.output_schema_digest)
-    details = {"capacity": "manager"} if ruling.is_administrative else {}
+    details: dict[str, Any] = dict(ruling.mark)
     if row.quorum is None:
         await settle(change, "completed", output=output, evidence=evidence, reason=reason, details=details)
     else:

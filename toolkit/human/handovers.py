@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import Conflict
+from toolkit.errors import Conflict, PermissionDenied
 from toolkit.human.decisions import Act
 from toolkit.human.ladders import Group, actor_of
 from toolkit.human.states import TaskState
@@ -21,11 +21,13 @@ async def claim(change: TaskChange) -> None:
         raise Conflict(f"task {row.id!r} asks several people; nobody can take it alone", state=row.state)
     if row.state == TaskState.CLAIMED and row.assigned_to != change.principal.id:
         raise Conflict(f"task {row.id!r} has been claimed by {row.assigned_to!r}", assigned_to=row.assigned_to)
-    await change.allow(Act.CLAIM)
+    ruling = await change.allow(Act.CLAIM)
     row.owner = row.owner or (row.assigned_to if row.assigned_to != change.principal.id else None)
     row.state, row.assigned_to = TaskState.CLAIMED.value, change.principal.id
+    if ruling.is_administrative:
+        row.assigned_by = change.principal.id
     await change.place(change.actors())
-    await change.record("claimed")
+    await change.record("claimed", details=ruling.mark)
 
 
 async def unclaim(change: TaskChange, *, reason: str | None) -> None:
@@ -42,6 +44,22 @@ async def unclaim(change: TaskChange, *, reason: str | None) -> None:
     await change.record("unclaimed", note=reason, details={"from": released})
 
 
+async def assign(change: TaskChange, to: str | Group, *, reason: str | None) -> None:
+    """Put the task before ``to`` by the right to manage tasks.
+
+    Raises:
+        PermissionDenied: ``to`` must not decide it, or whoever assigns would give themself a vote.
+    """
+    await change.allow(Act.MANAGE)
+    if change.row.quorum is not None and actor_of(to) in await change.actors_of_principal():
+        raise PermissionDenied(
+            f"task {change.row.id!r} asks several people; {change.principal.id!r} cannot put it before themself or a "
+            "group of their own, for the right to manage tasks is no vote; somebody else may",
+            permission="task:assign",
+        )
+    await move(change, to, action="assigned", note=reason)
+
+
 async def move(change: TaskChange, to: str | Group, *, action: str, note: str | None = None) -> None:
     """Put the task before ``to``, whoever had it; what may do so is asked elsewhere.
 
@@ -56,6 +74,7 @@ async def move(change: TaskChange, to: str | Group, *, action: str, note: str | 
         change.refuse_excluded(to)
         row.assigned_to = to
     row.state, row.owner, row.sent_back_to, row.sent_back_by = TaskState.OPEN.value, None, None, None
+    row.assigned_by = change.principal.id
     await change.place(change.actors())
     await change.record(action, note=note, details=details, is_news=True)
 
@@ -65,11 +84,12 @@ async def delegate(change: TaskChange, to: str, *, reason: str | None) -> None:
     row = change.row
     if row.quorum is not None:
         raise Conflict(f"task {row.id!r} asks several people; a vote cannot be handed on", state=row.state)
-    await change.allow(Act.DELEGATE)
+    ruling = await change.allow(Act.DELEGATE)
     change.refuse_excluded(to)
-    details = {"from": row.assigned_to or change.principal.id, "to": to}
+    details = {"from": row.assigned_to or change.principal.id, "to": to, **ruling.mark}
     row.owner = row.owner or row.assigned_to or change.principal.id
     row.state, row.assigned_to = TaskState.OPEN.value, to
+    row.assigned_by = change.principal.id if ruling.is_administrative else None
     await change.place(change.actors())
     await change.record("delegated", note=reason, details=details, is_news=True)
 

@@ -233,8 +233,7 @@ class TaskService:
     ) -> TaskDetail:
         """Put a task before another person, or before a group, whose members may then claim it."""
         async with self.changing(task_id, version=version) as change:
-            await change.allow(Act.MANAGE)
-            await handovers.move(change, to, action="assigned", note=reason)
+            await handovers.assign(change, to, reason=reason)
         return await self.get(task_id)
 
     async def delegate(

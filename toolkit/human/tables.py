@@ -54,6 +54,8 @@ class TaskRow(Table, table=True):
     output: str | None = Field(default=None, sa_type=Payload)
     output_schema_digest: str = Field(sa_type=Text)
     assigned_to: str | None = Field(default=None, sa_type=Text)
+    assigned_by: str | None = Field(default=None, sa_type=Text)
+    """Who put it before its present assignee or candidates by the right to manage tasks, or took it so."""
     owner: str | None = Field(default=None, sa_type=Text)
     """Who delegated the task first; ``assigned_to`` decides in that person's stead."""
     sent_back_to: str | None = Field(default=None, sa_type=Text)

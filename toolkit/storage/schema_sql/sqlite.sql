@@ -367,6 +367,7 @@ CREATE TABLE toolkit_task (
     output TEXT,
     output_schema_digest TEXT NOT NULL,
     assigned_to TEXT,
+    assigned_by TEXT,
     owner TEXT,
     sent_back_to TEXT,
     sent_back_by TEXT,
