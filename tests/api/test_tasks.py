@@ -46,6 +46,19 @@ async def test_a_task_is_shown_with_all_that_a_form_needs(call: Caller) -> None:
     assert "input" not in task
 
 
+async def test_the_next_page_of_an_inbox_begins_where_the_one_before_ended(call: Caller) -> None:
+    opened_now = [(await opened(call))["id"] for _ in range(3)]
+    inbox = f"{TASKS}?candidate=user:finance&limit=1"
+
+    first = (await call("GET", inbox)).json()
+    await call("PATCH", f"{TASKS}/{first['items'][0]['id']}", json={"due_at": "2099-01-01T00:00:00Z"})
+    second = (await call("GET", inbox, params={"candidate": "user:finance", "limit": 1, "after": first["next"]})).json()
+    refused = await call("GET", TASKS, params={"mine": "true", "after": opened_now[0]})
+
+    assert [page["items"][0]["id"] for page in (first, second)] == opened_now[:2]
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, "query.after")
+
+
 async def test_an_answer_ends_the_run_with_who_gave_it(call: Caller, installation: Installation) -> None:
     task = await opened(call)
 

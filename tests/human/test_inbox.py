@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,8 @@ from sqlalchemy import event, text
 from tests.human.inbox_load import fill
 from tests.human.office import Office, person
 from toolkit.access import acting_as
-from toolkit.human import TaskState
+from toolkit.errors import InvalidInput
+from toolkit.human import TaskState, cursor_after
 from toolkit.human.queries import Filter, inbox_query
 
 FIRST = datetime(2030, 1, 1, tzinfo=UTC)
@@ -41,12 +44,57 @@ async def test_the_pages_of_an_inbox_are_those_of_all_its_actors(office: Office)
 
     with acting_as(person("bob")):
         first = await office.tasks.list(mine=True, limit=50)
-        second = await office.tasks.list(mine=True, limit=50, after=first[-1].id)
+        second = await office.tasks.list(mine=True, limit=50, after=cursor_after(first[-1], order="due"))
     with acting_as(person("ada")):
         hers = await office.tasks.list(mine=True, limit=50, state=TaskState.OPEN)
 
     assert [int(task.id) for task in [*first, *second]] == list(range(1, 101))
     assert [int(task.id) for task in hers] == [1000, 2000, 3000]
+
+
+@pytest.mark.parametrize("wanted", [{"mine": True}, {"order": "due"}, {"candidate": "user:ada"}])
+async def test_a_page_loses_no_task_when_the_last_one_of_the_page_before_is_edited(
+    office: Office, wanted: dict[str, Any]
+) -> None:
+    tasks = [await office.asked("mine") for _ in range(6)]
+    for day, task_id in enumerate(tasks):
+        await office.tasks.edit(task_id, due_at=FIRST + timedelta(days=day))
+
+    with acting_as(person("ada")):
+        first = await office.tasks.list(limit=2, **wanted)
+    after = cursor_after(first[-1], order="due")
+    await office.tasks.edit(first[-1].id, due_at=FIRST + timedelta(days=365))
+    with acting_as(person("ada")):
+        rest = await office.tasks.list(limit=50, after=after, **wanted)
+
+    assert [task.id for task in first] == tasks[:2]
+    assert [task.id for task in rest] == [*tasks[2:], tasks[1]]  # the edited one comes once more, where it is now
+
+
+ID = "019b78c9-0a80-7024-816f-50f9639b4437"
+UNREADABLE = [
+    base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    for content in (
+        None,
+        ["x"],
+        ["2030-01-01", ID],
+        ["9999-12-31T23:59:59-23:00", ID],
+        ["2030-01-01T00:00:00Z", 7],
+        ["2030-01-01T00:00:00Z", "x"],
+    )
+]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", ID, *UNREADABLE])
+async def test_a_cursor_that_is_none_of_the_list_is_refused(office: Office, cursor: str) -> None:
+    task = await office.tasks.get(await office.asked("mine"))
+
+    for wanted in ({"mine": True}, {"order": "due"}, {"candidate": "user:ada"}):
+        with pytest.raises(InvalidInput, match="not the `next` of a page of this list"):
+            await office.tasks.list(after=cursor, **wanted)
+    for other in (cursor[:30] + "!", cursor_after(task, order="due")):
+        with pytest.raises(InvalidInput, match="not the `next` of a page of this list"):
+            await office.tasks.list(after=other)
 
 
 async def test_completing_a_task_reads_no_table_whole(office: Office) -> None:
@@ -90,7 +138,8 @@ async def test_lists_are_narrowed_and_counted(office: Office) -> None:
         return [task.id for task in await office.tasks.list(**wanted)]  # type: ignore[arg-type]
 
     assert await found(order="due") == [urgent, other, claimed]
-    assert await found(order="due", after=urgent) == [other, claimed]
+    after = cursor_after(await office.tasks.get(urgent), order="due")
+    assert await found(order="due", after=after) == [other, claimed]
     assert await found(due_before=now) == [urgent]
     assert await found(workflow="ask_by_name", state=TaskState.CLAIMED) == [claimed]
     assert await found(text="FOR ada") == [urgent]

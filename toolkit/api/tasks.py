@@ -13,7 +13,7 @@ from starlette.responses import Response
 from toolkit.access import Permission
 from toolkit.api import task_bulk, task_events
 from toolkit.api.bodies import documented, read_json, within
-from toolkit.api.pages import After, Limit, Page, page_of
+from toolkit.api.pages import Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.api.task_bodies import (
@@ -29,7 +29,7 @@ from toolkit.api.task_bodies import (
     Rework,
     Withdrawal,
 )
-from toolkit.human import Change, Counts, Task, TaskDetail, TaskState, Verification
+from toolkit.human import Change, Counts, Task, TaskDetail, TaskState, Verification, cursor_after
 
 router = APIRouter(prefix="/human-tasks", tags=["human tasks"])
 # Before `/{task_id}`, which would take their names for an id.
@@ -67,10 +67,13 @@ async def list_tasks(
     order: Annotated[
         Literal["newest", "due"], Query(description="`mine` and `candidate` always come due soonest first.")
     ] = "newest",
-    after: After = None,
+    after: Annotated[
+        str | None, Query(max_length=200, description="Go on after this place: the `next` of the page before.")
+    ] = None,
     limit: Limit = 50,
 ) -> Page[Task]:
     """Tasks, newest first or due soonest first."""
+    by: Literal["newest", "due"] = "due" if mine or candidate is not None else order
     found = await services.tasks.list(
         state=state,
         assigned_to=assigned_to,
@@ -85,7 +88,7 @@ async def list_tasks(
         after=after,
         limit=limit + 1,
     )
-    return page_of(found, limit, cursor_of=lambda task: task.id)
+    return page_of(found, limit, cursor_of=lambda task: cursor_after(task, order=by))
 
 
 @router.get("/counts", operation_id="count_tasks", dependencies=[requires(Permission.TASKS_READ)])

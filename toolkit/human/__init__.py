@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         channel_of,
     )
     from toolkit.human.courier import Courier, Template
+    from toolkit.human.cursors import cursor_after
     from toolkit.human.directory import Directory, Substitution, User, UserGroup
     from toolkit.human.evidence import FileCheck, Verification
     from toolkit.human.form_data import name_of, prefix_of, read_form
@@ -83,6 +84,7 @@ __all__ = [
     "build_form",
     "channel_of",
     "close_tasks",
+    "cursor_after",
     "name_of",
     "prefix_of",
     "read_form",
@@ -117,6 +119,7 @@ _LATER = {
     "WebhookChannel": "channels",
     "channel_of": "channels",
     "close_tasks": "waits",
+    "cursor_after": "cursors",
     "name_of": "form_data",
     "prefix_of": "form_data",
     "read_form": "form_data",

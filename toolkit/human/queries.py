@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sqlmodel
 from sqlalchemy import Select, func, select, tuple_, union_all
@@ -14,6 +14,7 @@ from sqlalchemy.orm import defer
 from sqlmodel import col
 
 from toolkit.errors import NotFound
+from toolkit.human.cursors import Order, due_place, newest_place
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import ChangeRow, InboxRow, TaskRow
 from toolkit.human.tasks import Change, Counts, Task
@@ -33,8 +34,6 @@ _PAYLOADS = (
     TaskRow.ladder,
     TaskRow.candidates,
 )
-
-Order = Literal["newest", "due"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,11 @@ class Filter:
 async def find_tasks(
     session: AsyncSession, wanted: Filter, *, order: Order, after: str | None, limit: int
 ) -> Sequence[Task]:
-    """At most ``limit`` tasks in ``order`` that come after the task of this id."""
+    """At most ``limit`` tasks in ``order`` that come after this cursor.
+
+    Raises:
+        InvalidInput: the cursor is not one of this list in this order.
+    """
     query = sqlmodel.select(TaskRow).options(*(defer(column) for column in _PAYLOADS))  # type: ignore[arg-type]
     if wanted.actors is not None:
         ids = await _inbox_page(session, wanted, after=after, limit=limit)
@@ -84,12 +87,11 @@ async def find_tasks(
     query = wanted.applied(query)
     if order == "newest":
         if after is not None:
-            query = query.where(col(TaskRow.id) < after)
+            query = query.where(col(TaskRow.id) < newest_place(after))
         query = query.order_by(col(TaskRow.id).desc())
     else:
         if after is not None:
-            place_of = await _due_order(session, after)
-            query = query.where(tuple_(col(TaskRow.due_order), col(TaskRow.id)) > (place_of, after))
+            query = query.where(tuple_(col(TaskRow.due_order), col(TaskRow.id)) > due_place(after))
         query = query.order_by(col(TaskRow.due_order), col(TaskRow.id))
     return [task_of(row) for row in (await session.exec(query.limit(limit))).all()]
 
@@ -108,23 +110,15 @@ def inbox_query(actor: str, wanted: Filter, *, after: tuple[datetime, str] | Non
 async def _inbox_page(session: AsyncSession, wanted: Filter, *, after: str | None, limit: int) -> list[str]:
     """The ids of a page of an inbox: a page of each actor, merged, so that no actor's whole pile is sorted."""
     assert wanted.actors is not None
+    place = None if after is None else due_place(after)
     if not wanted.actors:
         return []
-    place = None if after is None else (await _due_order(session, after), after)
     pages = [
         select(inbox_query(actor, wanted, after=place, limit=limit).subquery()) for actor in sorted(set(wanted.actors))
     ]
     connection = await session.connection()
     found = {(due, task_id) for due, task_id in (await connection.execute(union_all(*pages))).all()}
     return [task_id for _, task_id in sorted(found)][:limit]
-
-
-async def _due_order(session: AsyncSession, task_id: str) -> datetime:
-    from toolkit.human.waits import NEVER
-
-    query = sqlmodel.select(TaskRow.due_order).where(col(TaskRow.id) == task_id)
-    found = (await session.exec(query)).one_or_none()
-    return found if found is not None else NEVER
 
 
 async def read_task(session: AsyncSession, task_id: str) -> TaskRow:

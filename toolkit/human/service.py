@@ -18,11 +18,12 @@ from toolkit.files import File
 from toolkit.human import amendments, endings, handovers
 from toolkit.human.catalogue import Catalogue
 from toolkit.human.changes import TaskChange, too_late
+from toolkit.human.cursors import Order
 from toolkit.human.decisions import Act
 from toolkit.human.directory import Directory, capacity_of
 from toolkit.human.evidence import Verification, compare, verify_files
 from toolkit.human.ladders import Group
-from toolkit.human.queries import Filter, Order, count_tasks, find_changes, find_tasks, read_task
+from toolkit.human.queries import Filter, count_tasks, find_changes, find_tasks, read_task
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import DraftRow, VoteRow
 from toolkit.human.tasks import Change, Counts, Task, TaskDetail
@@ -83,11 +84,14 @@ class TaskService:
         after: str | None = None,
         limit: int = 50,
     ) -> Sequence[Task]:
-        """At most ``limit`` tasks that come ``after`` the task of this id, newest or due soonest first.
+        """At most ``limit`` tasks, newest or due soonest first, ``after`` a cursor (see :func:`cursor_after`).
 
         ``mine`` are those in front of the current principal, in person, as a member of a group or as a substitute;
         ``candidate`` those in front of one actor, such as ``user:ada`` or ``group:finance``; both come due soonest
         first.
+
+        Raises:
+            InvalidInput: the cursor is not one of this list in this order.
         """
         async with self._database.session() as session:
             actors: builtins.list[str] | None = None if candidate is None else [candidate]

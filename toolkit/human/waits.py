@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from toolkit.access import SYSTEM
 from toolkit.errors import WrongContext
 from toolkit.human.answers import Answer
 from toolkit.human.calendars import moment_after
+from toolkit.human.cursors import NEVER
 from toolkit.human.human import Question, Reply
 from toolkit.human.ladders import Rung, actor_of, build_ladder, encode_ladder
 from toolkit.human.statements import (
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from toolkit.workflows import Engine, RunContext
 
 KIND = "human"
-NEVER = datetime(9999, 12, 31, tzinfo=UTC)
-"""When a task without a due date is due, to whoever sorts."""
 _CLOSED = "its run was cancelled or no longer asks"
 
 
