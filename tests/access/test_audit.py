@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
 from toolkit.access import ANONYMOUS, Principal, acting_as, list_audit, record_audit
-from toolkit.errors import InvalidInput, LimitExceeded, SerializationError
+from toolkit.access.audit import LONGEST_DETAILS
+from toolkit.errors import InvalidInput, SerializationError
 from toolkit.storage import Database
 
 ADA = Principal(id="ada", kind="person")
@@ -70,9 +74,51 @@ async def test_a_page_has_a_size(database: Database, limit: int) -> None:
         await list_audit(database, limit=limit)
 
 
-async def test_details_are_small_and_have_a_json_form(database: Database) -> None:
-    with pytest.raises(LimitExceeded):
-        await record(database, "rule.uploaded", graph="x" * 10_000)
+@pytest.mark.parametrize(
+    ("details", "kept"),
+    [
+        ({"id": [f"{at:036}" for at in range(401)]}, {"count": 401, "first": [f"{at:036}" for at in range(50)]}),
+        ({"id": "ü" * 10_000}, "ü" * 1000 + "…"),
+        ({"id": {str(at): [] for at in range(4000)}}, {"count": 4000, "first": {str(at): [] for at in range(50)}}),
+        ({"id": {"in": ["x" * 300] * 40}}, {"in": {"count": 40, "first": ["x" * 300] * 20}}),
+    ],
+)
+async def test_long_details_are_shortened_and_say_so(database: Database, details: dict[str, Any], kept: object) -> None:
+    await record(database, "rule.uploaded", **details, reason="why")
+
+    (entry,) = await list_audit(database)
+
+    whole = to_json(details | {"reason": "why"})
+    shortened = {"characters": len(whole.decode()), "sha256": hashlib.sha256(whole).hexdigest()}
+    assert entry.details == {"id": kept, "reason": "why", "shortened": shortened}
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {f"name {at}": "x" * 100 for at in range(1000)},
+        {"x" * 10_000: 1},
+        {"deep": [[[[[["x" * 90] * 6] * 6] * 6] * 6] * 6]},
+    ],
+)
+async def test_no_details_refuse_the_change_they_are_about(database: Database, details: dict[str, Any]) -> None:
+    await record(database, "rule.uploaded", **details)
+
+    (entry,) = await list_audit(database)
+
+    assert entry.details["shortened"]["characters"] > LONGEST_DETAILS
+    assert len(to_json(entry.details).decode()) <= LONGEST_DETAILS
+
+
+async def test_details_of_the_longest_length_stay_whole(database: Database) -> None:
+    text = "x" * (LONGEST_DETAILS - len('{"graph":""}'))
+
+    await record(database, "rule.uploaded", graph=text)
+
+    assert [entry.details for entry in await list_audit(database)] == [{"graph": text}]
+
+
+async def test_details_have_a_json_form(database: Database) -> None:
     with pytest.raises(SerializationError):
         await record(database, "rule.uploaded", graph=object())
 

@@ -175,6 +175,22 @@ async def test_many_runs_are_counted_first_and_then_changed(call: Caller, instal
     assert details["filter"] == {"workflow": ["wait_for_letter"]}
 
 
+async def test_a_filter_too_long_for_the_audit_trail_is_shortened_there(
+    call: Caller, installation: Installation
+) -> None:
+    run_id = await suspended(call)
+    wanted = [run_id, *(f"{at:08d}-0000-7000-8000-000000000000" for at in range(400))]
+    order = {"action": "cancel", "dry_run": False, "filter": {"id": wanted, "tag": []}, "reason": "closed"}
+
+    begun = await call("POST", f"{RUNS}/bulk", json=order)
+    job = await ended(call, begun.json()["run_id"])
+
+    assert (begun.status_code, job["result"]["changed"]) == (202, 1)
+    ((action, _, details),) = await actions(installation, job["id"])
+    assert (action, details["reason"]) == ("runs.bulk_started", "closed")
+    assert (details["filter"]["id"]["count"], details["filter"]["id"]["first"][0]) == (401, run_id)
+
+
 async def test_who_may_not_do_it_to_one_run_may_not_do_it_to_many(guarded: Caller) -> None:
     key = guarded.key_of(Permission.RUNS_BULK)
 

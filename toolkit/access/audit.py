@@ -6,6 +6,7 @@ an entry.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,12 +20,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from toolkit.access.principals import current_principal, current_request_id
 from toolkit.access.tables import AuditRow
 from toolkit.clock import Clock, SystemClock
-from toolkit.errors import InvalidInput, LimitExceeded, SerializationError
+from toolkit.errors import InvalidInput, SerializationError
 from toolkit.ids import new_id
 from toolkit.storage import Database
 
 LONGEST_DETAILS = 8_000
 """Characters of JSON. Details say which and how many; what a document says does not belong in a trail kept for ever."""
+
+# How many items of a list or an object are kept of longer details, and how many characters of a text, at every try.
+_SHORTER = ((50, 1000), (20, 300), (5, 100), (2, 50))
 
 LONGEST_PAGE = 1000
 
@@ -57,10 +61,12 @@ async def record_audit(
     """Add an entry to the transaction of ``session`` and return its id.
 
     The actor and the request come from the context. ``action`` is an object and a past participle (``rule.activated``);
-    ``details`` is small, and holds no content of documents and no secret.
+    ``details`` is small, and holds no content of documents and no secret. Longer than ``LONGEST_DETAILS`` they are
+    shortened, because an entry must not refuse the change that it is about: of a long list its ``count`` and its
+    ``first`` items are kept, of a long text its beginning, and under ``shortened`` stand the length and the SHA-256 of
+    the JSON that they were.
 
     Raises:
-        LimitExceeded: the details are longer than ``LONGEST_DETAILS``.
         SerializationError: the details have no JSON form.
     """
     principal = current_principal()
@@ -83,7 +89,7 @@ async def audit_change(database: Database, *, action: str, object_kind: str, obj
     """Add the entry of a change that was a transaction of its own, right after it; what is ``None`` is left out.
 
     Raises:
-        LimitExceeded, SerializationError: as :func:`record_audit`.
+        SerializationError: as for :func:`record_audit`.
     """
     told = {name: value for name, value in details.items() if value is not None}
     async with database.session() as session:
@@ -131,14 +137,32 @@ def _encode_details(details: Mapping[str, Any], *, action: str) -> str:
         text = to_json(dict(details)).decode()
     except PydanticSerializationError as error:
         raise SerializationError(f"the details of {action!r} have no JSON form: {error}") from error
-    if len(text) > LONGEST_DETAILS:
-        raise LimitExceeded(
-            f"the details of {action!r} are {len(text)} characters long, at most {LONGEST_DETAILS} are kept; "
-            "record ids and counts instead of contents",
-            limit=LONGEST_DETAILS,
-            found=len(text),
-        )
-    return text
+    return text if len(text) <= LONGEST_DETAILS else _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    """The JSON object ``text`` in ``LONGEST_DETAILS``, with the mark that something was left out."""
+    details = json.loads(text)
+    mark = {"characters": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    for items, characters in _SHORTER:
+        kept = {name: _first(value, items=items, characters=characters) for name, value in details.items()}
+        shorter = to_json(kept | {"shortened": mark}).decode()
+        if len(shorter) <= LONGEST_DETAILS:
+            return shorter
+    return to_json({"shortened": mark}).decode()
+
+
+def _first(value: Any, *, items: int, characters: int) -> Any:
+    match value:
+        case str() if len(value) > characters:
+            return value[:characters] + "…"
+        case list() | dict():
+            pairs = list(value.items() if isinstance(value, dict) else enumerate(value))[:items]
+            short = [(name, _first(each, items=items, characters=characters)) for name, each in pairs]
+            first = dict(short) if isinstance(value, dict) else [each for _, each in short]
+            return first if len(value) <= items else {"count": len(value), "first": first}
+        case _:
+            return value
 
 
 def _read(row: AuditRow) -> AuditEntry:

@@ -138,7 +138,7 @@ class Directory:
         """Add a group, or change one; ``members`` replaces them all, ``None`` leaves them."""
         async with self._database.session() as session:
             await self._keep_group(session, group_id, display_name=display_name, members=members)
-            details = {} if members is None else {"members": list(members)[:100]}
+            details = {} if members is None else {"members": list(members)}
             await record_audit(session, action="group.saved", object_kind="group", object_id=group_id, details=details)
         return next(group for group in await self.list_groups() if group.id == group_id)
 

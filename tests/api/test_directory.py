@@ -1,0 +1,18 @@
+"""People and groups over REST: whatever is put is kept as it was put, however often and beside whomever."""
+
+from __future__ import annotations
+
+from tests.api.installation import Caller, Installation
+from toolkit.access import list_audit
+
+V1 = "/toolkit/v1"
+
+
+async def test_a_group_of_many_is_kept_whole(call: Caller, installation: Installation) -> None:
+    members = [f"auth0|{at:074}" for at in range(150)]
+
+    put = await call("PUT", f"{V1}/groups/all", json={"members": members})
+
+    assert (put.status_code, put.json()["members"]) == (200, members)
+    (entry,) = await list_audit(installation.services.database, action="group.saved")
+    assert (entry.details["members"]["count"], entry.details["members"]["first"][0]) == (150, members[0])
