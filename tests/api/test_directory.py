@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.api.installation import Caller, Installation
 from toolkit.access import list_audit
 
@@ -16,3 +18,11 @@ async def test_a_group_of_many_is_kept_whole(call: Caller, installation: Install
     assert (put.status_code, put.json()["members"]) == (200, members)
     (entry,) = await list_audit(installation.services.database, action="group.saved")
     assert (entry.details["members"]["count"], entry.details["members"]["first"][0]) == (150, members[0])
+
+
+@pytest.mark.parametrize("email", ["a@[", "undisclosed:;@x", "=?utf-8?q?=0a?=@x", "a@b,c", "x" * 300 + "@y"])
+async def test_an_address_that_no_letter_can_be_written_to_is_refused(call: Caller, email: str) -> None:
+    response = await call("PUT", f"{V1}/users/ada", json={"email": email})
+
+    assert (response.status_code, response.json()["errors"][0]["loc"]) == (422, "email")
+    assert (await call("GET", f"{V1}/users/ada")).status_code == 404

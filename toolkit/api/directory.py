@@ -27,7 +27,7 @@ class UserBody(Body):
     """What is known of a person."""
 
     display_name: Name = ""
-    email: Annotated[Text | None, Field(max_length=255, pattern=r"^[^@\s]+@[^@\s]+$")] = None
+    email: Annotated[Text | None, Field(max_length=254, description="One address, such as `ada@example.com`.")] = None
     channels: Annotated[list[Name] | None, Field(description="The channels chosen; null is all of them.")] = None
 
 

@@ -11,11 +11,14 @@ import ssl
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
+from email.policy import SMTPUTF8
+from email.utils import parseaddr
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic_core import to_json
 
 from toolkit.errors import ConfigurationError
+from toolkit.human.addresses import check_address
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks marks one
 
@@ -79,18 +82,26 @@ class SmtpChannel:
         security: Literal["starttls", "tls", "none"] = "starttls",
         timeout_seconds: float = 20,
     ) -> None:
-        self._host, self._port, self._sender = host, port, sender
+        self._host, self._port, self._sender = host, port, _checked_sender(sender)
         self._username, self._password = username, password
         self._security, self._timeout = security, timeout_seconds
 
     async def send(self, message: Message) -> None:
+        await asyncio.to_thread(self._deliver, self._letter(message))
+
+    def _letter(self, message: Message) -> EmailMessage:
         letter = EmailMessage()
-        letter["From"], letter["To"] = self._sender, message.address
-        letter["Subject"] = " ".join(message.subject.split())  # a line break in a title begins no header
-        letter["Message-ID"] = f"<{message.id}@process-toolkit>"
-        letter["Auto-Submitted"] = "auto-generated"
-        letter.set_content(message.text)
-        await asyncio.to_thread(self._deliver, letter)
+        try:
+            letter["From"], letter["To"] = self._sender, check_address(message.address or "")
+            letter["Subject"] = " ".join(message.subject.split())  # a line break in a title begins no header
+            letter["Message-ID"] = f"<{message.id}@process-toolkit>"
+            letter["Auto-Submitted"] = "auto-generated"
+            letter.set_content(message.text)
+            letter.as_bytes(policy=SMTPUTF8)  # what cannot be written is found here
+        except Exception as error:  # the standard library's parsers of headers raise almost anything
+            what = f"{type(error).__name__}: {error}"
+            raise DeliveryFailed(f"the letter cannot be written: {what}", is_final=True) from error
+        return letter
 
     def _deliver(self, letter: EmailMessage) -> None:
         context = ssl.create_default_context()
@@ -168,6 +179,18 @@ async def _post(url: str, body: bytes, headers: dict[str, str], *, timeout: floa
     if not response.is_success:
         # 410 is how a receiver says that it wants no more, in Standard Webhooks.
         raise DeliveryFailed(f"the receiver answered {response.status_code}", is_final=response.status_code == 410)
+
+
+def _checked_sender(sender: str) -> str:
+    try:
+        check_address(parseaddr(sender)[1])
+        EmailMessage()["From"] = sender
+    except Exception as error:  # the standard library's parsers of headers raise almost anything
+        raise ConfigurationError(
+            f"the sender {sender!r} is no address to write from; expected such as 'Invoices <invoices@example.com>'",
+            key="notifications.channels",
+        ) from error
+    return sender
 
 
 def _key_of(secret: str) -> bytes:

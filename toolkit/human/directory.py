@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import col, delete, select
 
 from toolkit.access import record_audit
-from toolkit.errors import InvalidInput, NotFound
+from toolkit.errors import ConfigurationError, InvalidInput, NotFound
+from toolkit.human.addresses import check_address
 from toolkit.human.decisions import Capacity
 from toolkit.human.tables import GroupRow, MembershipRow, SubstituteRow, UserRow
 from toolkit.ids import new_id
@@ -97,7 +98,16 @@ class Directory:
         email: str | None = None,
         channels: Sequence[str] | None = None,
     ) -> User:
-        """Add a person, or change what is known of one."""
+        """Add a person, or change what is known of one.
+
+        Raises:
+            InvalidInput: ``email`` is no address to write to.
+        """
+        if email is not None:
+            try:
+                check_address(email)
+            except ValueError as error:
+                raise InvalidInput(str(error), errors=[{"loc": "email", "msg": str(error), "type": "email"}]) from error
         async with self._database.session() as session:
             await self._keep_user(session, user_id, display_name=display_name, email=email, channels=channels)
             await record_audit(session, action="user.saved", object_kind="user", object_id=user_id)
@@ -206,7 +216,16 @@ class Directory:
         Of a user: ``display_name``, ``email``, ``channels``; of a group: ``display_name``, ``members``; of a
         substitution: ``user``, ``substitute``, ``first_day``, ``last_day``. A substitution that an earlier
         configuration had and this one has not is over.
+
+        Raises:
+            ConfigurationError: an e-mail address is none to write to.
         """
+        for user_id, user in users.items():
+            if user.get("email"):
+                try:
+                    check_address(user["email"])
+                except ValueError as error:
+                    raise ConfigurationError(str(error), key=f"directory.users.{user_id}.email") from error
         rows = [_configured(**substitution) for substitution in substitutions]
         async with self._database.session() as session:
             earlier = col(SubstituteRow.id).startswith(_CONFIGURED) & col(SubstituteRow.id).not_in(
