@@ -127,6 +127,31 @@ async def test_a_run_is_forked_with_other_input_and_a_given_result(call: Caller,
     }
 
 
+async def test_one_key_makes_one_fork_and_nothing_else(call: Caller) -> None:
+    first, second = [await start(call, "collect", name="post") for _ in range(2)]
+    headers = {"idempotency-key": "a"}
+    made = await call("POST", f"{RUNS}/{first}/fork", headers=headers)
+
+    other = await call("POST", f"{RUNS}/{second}/fork", json={"input": {"amount": 2}}, headers=headers)
+    started = await call("POST", f"{WORKFLOWS}/collect/runs", json={"input": {"name": "post"}}, headers=headers)
+
+    assert [each.status_code for each in (made, other, started)] == [201, 409, 409]
+    assert other.json()["details"]["run_id"] == started.json()["details"]["run_id"] == made.json()["id"]
+
+
+async def test_a_key_like_those_of_the_toolkit_is_refused(call: Caller) -> None:
+    run_id = await start(call, "collect", name="post")
+    headers = {"idempotency-key": f"retry:{run_id}"}
+
+    for path, body in (
+        (f"{RUNS}/{run_id}/fork", {}),
+        (f"{WORKFLOWS}/collect/runs", {"input": {"name": "post"}}),
+        (f"{RUNS}/bulk", {"action": "cancel", "dry_run": False}),
+    ):
+        response = await call("POST", path, json=body, headers=headers)
+        assert (response.status_code, response.json()["errors"][0]["loc"]) == (422, "header.idempotency-key")
+
+
 async def test_a_fork_that_cannot_be_made_says_why(call: Caller) -> None:
     run_id = await start(call, "collect", name="post")
     await ended(call, run_id)

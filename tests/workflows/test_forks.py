@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
-from toolkit.errors import Conflict, NotFound, RunFailed, WaitTimeout
+from toolkit.errors import Conflict, InvalidInput, NotFound, RunFailed, WaitTimeout
 from toolkit.workflows import (
     Engine,
     RunState,
@@ -375,6 +376,64 @@ async def test_a_fork_with_a_key_is_made_once(start_engine: StartEngine) -> None
 
     assert [one.is_new for one in made] == [True, False, False]
     assert len({one.run_id for one in made}) == 1
+
+
+async def test_the_key_of_a_fork_stands_for_its_source_its_step_its_input_and_its_results(
+    start_engine: StartEngine,
+) -> None:
+    engine = await start_engine(invoice)
+    run, other = await engine.start(invoice, 5), await engine.start(invoice, 5)
+    await asyncio.gather(run.result(), other.result())
+    fork = partial(engine.control.fork, idempotency_key="again")
+    asked: dict[str, Any] = {"from_step": "pay/0", "input": {"amount": 7}, "results": {"pay/0": "in cash"}}
+    made = await fork(run.id, **asked)
+
+    same = await fork(run.id, **asked)
+
+    assert (same.run_id, same.is_new) == (made.run_id, False)
+    others: list[tuple[str, dict[str, Any]]] = [
+        (other.id, {}),
+        (run.id, {"from_step": "do/0"}),
+        (run.id, {"input": {"amount": 8}}),
+        (run.id, {"input": None}),
+        (run.id, {"results": {"pay/0": "by card"}}),
+        (run.id, {"results": {"do/0": "in cash"}}),
+        (run.id, {"results": None}),
+    ]
+    for run_id, difference in others:
+        with pytest.raises(Conflict, match="is not this fork") as caught:
+            await fork(run_id, **asked | difference)
+        assert caught.value.details == {"run_id": made.run_id, "idempotency_key": "again"}
+    with pytest.raises(Conflict, match="other arguments"):
+        await engine.start(invoice, 5, idempotency_key="again")
+    assert len(await engine.list_runs(workflow="invoice")) == 3
+
+
+async def test_the_key_of_a_start_is_not_the_key_of_a_fork(start_engine: StartEngine) -> None:
+    engine = await start_engine(invoice)
+    run = await engine.start(invoice, 5, idempotency_key="again")
+    await run.result()
+
+    with pytest.raises(Conflict, match="is not this fork"):
+        await engine.control.fork(run.id, idempotency_key="again")
+
+
+async def test_nobody_takes_the_key_that_a_retry_will_have(start_engine: StartEngine) -> None:
+    engine = await start_engine(invoice)
+    broken.add("pay")
+    run = await engine.start(invoice, 5)
+    await failed(engine, run.id)
+    broken.clear()
+
+    for key in (f"retry:{run.id}", f"move:{run.id}", f"bulk:{run.id}:{run.id}", "schedule:daily:1"):
+        with pytest.raises(InvalidInput, match="the toolkit's own"):
+            await engine.start(invoice, 6, idempotency_key=key)
+        with pytest.raises(InvalidInput, match="the toolkit's own"):
+            await engine.control.fork(run.id, idempotency_key=key)
+    retried = await engine.control.retry(run.id)
+
+    assert retried.is_new
+    assert (await engine.get_run(retried.run_id)).summary.idempotency_key == f"retry:{run.id}"
 
 
 async def test_a_fork_from_a_step_that_is_not_on_record_is_refused(start_engine: StartEngine) -> None:

@@ -15,7 +15,7 @@ from toolkit.api.audit import record
 from toolkit.api.bodies import VERBATIM, Body, JsonObjectText, Text, documented, read_json, within
 from toolkit.api.run_filters import RunConditions
 from toolkit.api.security import requires
-from toolkit.api.services import IdempotencyKey, Installation
+from toolkit.api.services import Installation, RunKey
 from toolkit.errors import InvalidInput
 from toolkit.workflows import BulkAction, Forked, RunState, Standing
 
@@ -108,7 +108,7 @@ _PERMISSIONS = {
     responses={202: {"model": BulkAnswer, "description": "It is being done, in the background."}},
 )
 async def change_runs(
-    *, request: Request, response: Response, services: Installation, idempotency_key: IdempotencyKey = None
+    *, request: Request, response: Response, services: Installation, idempotency_key: RunKey = None
 ) -> BulkAnswer:
     """Count the runs that are meant, or do one thing to all of them.
 
@@ -220,7 +220,7 @@ async def fork_run(
     request: Request,
     response: Response,
     services: Installation,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: RunKey = None,
 ) -> ForkedRun:
     """Make a new run that begins as this one did, and goes its own way from a step."""
     body = await read_json(request, RunFork, limit=services.request_bytes, is_optional=True)

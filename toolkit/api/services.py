@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Header
+from pydantic import AfterValidator
 from starlette.requests import Request
+
+from toolkit.workflows import check_idempotency_key
 
 if TYPE_CHECKING:
     from toolkit.access import Authenticator
@@ -55,3 +58,6 @@ IdempotencyKey = Annotated[
     Header(min_length=1, max_length=255, description="The same key does it once, however often it is sent."),
 ]
 """The header of requests that begin something; a client that has not heard the answer sends it again."""
+
+RunKey = Annotated[IdempotencyKey, AfterValidator(check_idempotency_key)]
+"""The same for a run, whose keys stand beside the toolkit's own."""

@@ -15,7 +15,7 @@ from toolkit.api.bodies import Body, JsonObjectText, Text, documented, read_json
 from toolkit.api.references import complete_references
 from toolkit.api.run_filters import read_attributes
 from toolkit.api.security import requires
-from toolkit.api.services import IdempotencyKey, Installation
+from toolkit.api.services import Installation, RunKey
 from toolkit.errors import NotFound
 from toolkit.workflows import Workflow
 
@@ -84,7 +84,7 @@ async def start_run(
     request: Request,
     response: Response,
     services: Installation,
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: RunKey = None,
 ) -> StartedRun:
     """Start a run.
 

@@ -19,7 +19,7 @@ from toolkit.entities.life_cycles import INFO_KEY, LifeCycle
 from toolkit.entities.tables import MoveRow, VersionRow
 from toolkit.entities.triggers import Move, Triggers
 from toolkit.ids import new_id
-from toolkit.workflows import current_engine, current_run, start_on
+from toolkit.workflows import OwnKey, current_engine, current_run, start_on
 
 _MOVES: Any = inspect(MoveRow).local_table
 _CHANGE = "toolkit_change"
@@ -157,7 +157,7 @@ def _record_move(
             move,
             session=session,
             engine=engine,
-            idempotency_key=f"move:{move.id}",
+            idempotency_key=OwnKey(f"move:{move.id}"),
             started_by=by,
         )
 

@@ -22,6 +22,7 @@ from toolkit.workflows.definitions import (
 )
 from toolkit.workflows.engine import Engine, EngineOptions
 from toolkit.workflows.failures import RunCancelled
+from toolkit.workflows.keys import OwnKey, check_idempotency_key
 from toolkit.workflows.operations import AttachedRows, StepRecord
 from toolkit.workflows.patches import patched
 from toolkit.workflows.polling import poll_until
@@ -60,6 +61,7 @@ __all__ = [
     "First",
     "Forked",
     "OpenWaitSummary",
+    "OwnKey",
     "RecordedRun",
     "Replay",
     "RetryPolicy",
@@ -88,6 +90,7 @@ __all__ = [
     "add_tags",
     "check_attributes",
     "check_cancellation",
+    "check_idempotency_key",
     "check_live_runs",
     "checkpoint",
     "compensation",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from toolkit.errors import Conflict, InvalidInput, NotFound, RunStateError, StorageError, WrongContext
 from toolkit.workflows.current import current_engine, current_run
 from toolkit.workflows.definitions import workflow
+from toolkit.workflows.keys import OwnKey
 from toolkit.workflows.progress import set_progress
 from toolkit.workflows.queries import list_run_ids
 from toolkit.workflows.retries import RetryPolicy
@@ -176,7 +177,7 @@ async def _change(engine: Engine, order: BulkOrder, run_id: str, *, job_id: str)
                     from_step=order.from_step,
                     input=order.input,
                     by=order.by,
-                    idempotency_key=f"bulk:{job_id}:{run_id}",
+                    idempotency_key=OwnKey(f"bulk:{job_id}:{run_id}"),
                 )
                 return forked.is_new
     except RunStateError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,7 @@ from toolkit.serialization import codec_for
 from toolkit.storage import OutcomeUnknown, Script
 from toolkit.workflows.bulk import BULK_WORKFLOW, BulkAction, BulkOrder, BulkOutcome, change_runs, meant_by
 from toolkit.workflows.forks import Forked, Wanted, fork_run
+from toolkit.workflows.keys import OwnKey, check_idempotency_key
 from toolkit.workflows.queries import count_runs
 from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.standings import Standing, pause_run, release_run, resume_run
@@ -92,7 +94,8 @@ class RunControl:
             NotFound: there is no such run.
             Conflict: it has not ended so, or has undone its steps; the message says what to do instead.
         """
-        wanted = Wanted(run_id, is_retry=True, by=by, idempotency_key=f"retry:{run_id}", versions=self._versions())
+        key = OwnKey(f"retry:{run_id}")
+        wanted = Wanted(run_id, is_retry=True, by=by, idempotency_key=key, versions=self._versions())
         return await self._make(wanted)
 
     async def fork(
@@ -112,19 +115,28 @@ class RunControl:
         those of the run; the others stay. ``results`` gives results to steps by path: they are not run. The old run
         stays as it is, and goes on if it has not ended.
 
+        With an ``idempotency_key`` the same fork comes back however often it is asked for.
+
         Raises:
             NotFound: there is no such run, no such step in its journal, or no such workflow here.
-            InvalidInput: the input does not fit the workflow.
+            InvalidInput: the input does not fit the workflow, or the key is one of the toolkit's own.
+            Conflict: the key has started another run, or made a fork of another run, from another step, with another
+                input or with other results.
         """
         text = None if input is None else await self._changed_input(run_id, _json(input))
+        given = {path: codec_for(Any).encode(value) for path, value in (results or {}).items()}
+        request_digest = None
+        if idempotency_key is not None and not isinstance(idempotency_key, OwnKey):
+            request_digest = _digest_of(run_id, from_step, text, given)
         wanted = Wanted(
             run_id,
             from_step=from_step,
             input=text,
             input_digest=None if text is None else hashlib.sha256(text.encode()).hexdigest(),
-            results={path: codec_for(Any).encode(value) for path, value in (results or {}).items()},
+            request_digest=request_digest,
+            results=given,
             by=by,
-            idempotency_key=idempotency_key,
+            idempotency_key=check_idempotency_key(idempotency_key),
             versions=self._versions(),
         )
         return await self._make(wanted)
@@ -224,6 +236,12 @@ class RunControl:
 
 def _json(arguments: Mapping[str, Any] | str) -> str:
     return arguments if isinstance(arguments, str) else codec_for(Any).encode(dict(arguments))
+
+
+def _digest_of(run_id: str, from_step: str | None, input: str | None, results: Mapping[str, str]) -> str:
+    """What a caller's key of a fork stands for; no start of a run has such a digest."""
+    asked = ["fork", run_id, from_step, input, sorted(results.items())]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def _merged(text: str, changes: str) -> bytes:

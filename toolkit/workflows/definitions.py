@@ -15,7 +15,7 @@ from toolkit.workflows.attributes import Attribute, encode_attributes, encode_ta
 from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import message_of, revive_error
 from toolkit.workflows.journal import LINKED
-from toolkit.workflows.keys import RUN_ENDED
+from toolkit.workflows.keys import RUN_ENDED, check_idempotency_key
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import NewRun
 from toolkit.workflows.outcomes import Recorded
@@ -198,6 +198,7 @@ class Workflow(Generic[P, R]):
         **more: Any,
     ) -> NewRun:
         """A run with ``arguments``, ready to be started."""
+        more["idempotency_key"] = check_idempotency_key(more.get("idempotency_key"))
         if tags or attributes:
             more["attributes"] = encode_tags(tags) + encode_attributes(attributes or {})
         text = self.signature.encode(arguments)
@@ -390,10 +391,5 @@ def workflow(
     if callable(name):
         raise DefinitionError("write @workflow() with parentheses")
     return _WorkflowDecorator(
-        name=name,
-        version=version,
-        deadline=deadline,
-        on_cancel=on_cancel,
-        concurrency=concurrency,
-        upcasters=upcasters,
+        name=name, version=version, deadline=deadline, on_cancel=on_cancel, concurrency=concurrency, upcasters=upcasters
     )

@@ -23,7 +23,7 @@ from toolkit.workflows.control import RunControl
 from toolkit.workflows.current import using_engine
 from toolkit.workflows.definitions import RunHandle, Workflow
 from toolkit.workflows.failures import message_of, revive_error
-from toolkit.workflows.keys import check_key
+from toolkit.workflows.keys import check_event_key
 from toolkit.workflows.large_values import LargeValues
 from toolkit.workflows.operations import (
     CancelRun,
@@ -373,7 +373,7 @@ class Engine:
             Conflict: the idempotency key has emitted this event with another payload.
             InvalidInput: the key is one of the toolkit's own.
         """
-        check_key(key)
+        check_event_key(key)
         text = payload_json if payload_json is not None else codec_for(Any).encode(payload)
         event = NewEvent(self.new_id(), key, text, run_id, idempotency_key)
         emitted: Emitted = await self._submit_durably(EmitEvent(event))

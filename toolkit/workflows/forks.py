@@ -41,8 +41,10 @@ class Wanted:
     """What is to be made of ``run_id``.
 
     ``from_step`` is where a fork begins; without one it begins at the beginning. ``input`` is the JSON text of other
-    arguments, with its digest. ``results`` are results, as JSON text, for steps that are not to be run. ``versions``
-    are today's of each workflow: a run that keeps steps stays with the version that made them.
+    arguments, with its digest. ``request_digest`` is of all that a caller's key stands for; it is kept in place of the
+    digest of the input, which is there to be compared when a key comes again and for nothing else. ``results`` are
+    results, as JSON text, for steps that are not to be run. ``versions`` are today's of each workflow: a run that keeps
+    steps stays with the version that made them.
     """
 
     run_id: str
@@ -50,6 +52,7 @@ class Wanted:
     from_step: str | None = None
     input: str | None = None
     input_digest: str | None = None
+    request_digest: str | None = None
     results: Mapping[str, str] | None = None
     by: str | None = None
     idempotency_key: str | None = None
@@ -149,7 +152,9 @@ _FIND = both(
     "SELECT workflow, state, error, continued_as, created_at, deadline_at, key_run_id, version, started_by, "
     "originators FROM toolkit_run WHERE id = $1",
 )
-_FIND_KEYED = both("fork by key", "SELECT id FROM toolkit_run WHERE workflow = $1 AND idempotency_key = $2")
+_FIND_KEYED = both(
+    "fork by key", "SELECT id, input_digest FROM toolkit_run WHERE workflow = $1 AND idempotency_key = $2"
+)
 # It waits where a batch only tries: whoever holds the key is about to commit.
 _LOCK_KEY = Statement(
     "lock key of fork",
@@ -219,7 +224,8 @@ def fork_run(wanted: Wanted, *, new_id: Callable[[], str], own_now: datetime | N
 
     Raises:
         NotFound: there is no such run, or no such step in its journal.
-        Conflict: a retry of a run that has neither failed nor been cancelled, or whose work was undone.
+        Conflict: a retry of a run that has neither failed nor been cancelled, or whose work was undone; or a key that
+            stands for something else.
     """
     moment = read_moment((yield Query(_NOW, [own_now]))[0][0])
     assert moment is not None
@@ -239,7 +245,9 @@ def _fork(
     if wanted.idempotency_key is not None:
         yield Query(_LOCK_KEY, [f"start:{workflow}:{wanted.idempotency_key}"])
         if known := (yield Query(_FIND_KEYED, [workflow, wanted.idempotency_key])):
-            return Forked(known[0][0], workflow, is_new=False)
+            ((known_id, digest),) = known
+            _check_same(wanted, known_id, digest)
+            return Forked(known_id, workflow, is_new=False)
     if wanted.is_retry:
         error = readable(error, what=f"the error of run {wanted.run_id}")
     journal = [
@@ -266,7 +274,7 @@ def _fork(
             fork_id,
             version if kept else wanted.versions.get(workflow, version),
             wanted.input,
-            wanted.input_digest,
+            wanted.request_digest or wanted.input_digest,
             now,
             wanted.idempotency_key,
             *parent,
@@ -326,6 +334,17 @@ def _kept_by_fork(wanted: Wanted, journal: Sequence[Entry], results: Mapping[str
         return []
     kept = kept_by_fork(journal, by_path[wanted.from_step], is_given=wanted.from_step in results)
     return [*kept, *(path for path in results if path not in kept)]
+
+
+def _check_same(wanted: Wanted, known_id: str, digest: str) -> None:
+    if wanted.request_digest is not None and digest != wanted.request_digest:
+        raise Conflict(
+            f"the idempotency key {wanted.idempotency_key!r} stands for run {known_id}, which is not this fork: it was "
+            "started, or made of another run, from another step, with another input or with other results; use another "
+            "key, or ask for the same",
+            run_id=known_id,
+            idempotency_key=wanted.idempotency_key,
+        )
 
 
 def _check_retry(run_id: str, state: RunState) -> None:

@@ -10,6 +10,7 @@ from toolkit.errors import Conflict, NotFound, StorageError
 from toolkit.storage import OutcomeUnknown, Query, Script, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.definitions import RunHandle
+from toolkit.workflows.keys import OwnKey
 from toolkit.workflows.schedules import STARTED_BY, Schedule, ScheduleSummary, place_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class ScheduleControl:
                 f"{place_of(error)}); mend its arguments=",
                 schedule=name,
             ) from error
-        key = None if idempotency_key is None else f"{STARTED_BY}{name}:{idempotency_key}"
+        key = None if idempotency_key is None else OwnKey(f"{STARTED_BY}{name}:{idempotency_key}")
         try:
             return await self._engine.start_bound(
                 schedule.workflow, arguments, idempotency_key=key, started_by=by or f"{STARTED_BY}{name}"

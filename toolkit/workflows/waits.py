@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import codec_for
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
-from toolkit.workflows.keys import ANSWERED, check_key
+from toolkit.workflows.keys import ANSWERED, check_event_key
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import AttachedRows, NewEvent, NewRun, OpenWait, StepRecord, WaitRecord
 from toolkit.workflows.outcomes import Fate
@@ -152,7 +152,7 @@ async def wait_for_event(
         WrongContext: outside a workflow.
     """
     scope = _require_wait("wait_for_event")
-    check_key(key)
+    check_event_key(key)
     seconds = max_wait_time.total_seconds() if isinstance(max_wait_time, timedelta) else max_wait_time
     now = scope.execution.engine.runtime.clock.now()
     record = await wait_on_record(
@@ -255,7 +255,7 @@ async def emit_event(
         InvalidInput: the key is one of the toolkit's own.
         WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
     """
-    check_key(key)
+    check_event_key(key)
     text = codec_for(Any).encode(payload)
     scope = current_scope()
     if session is not None:
