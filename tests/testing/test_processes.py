@@ -20,7 +20,16 @@ from toolkit.testing import (
     running_process,
     temporary_database,
 )
-from toolkit.workflows import RetryPolicy, gather, step, step_context, suspend, wait_for_event, workflow
+from toolkit.workflows import (
+    RetryPolicy,
+    continue_as_new,
+    gather,
+    step,
+    step_context,
+    suspend,
+    wait_for_event,
+    workflow,
+)
 
 done: list[str] = []
 
@@ -62,6 +71,18 @@ async def listen() -> str:
     return str(await wait_for_event("call"))
 
 
+turns: list[int] = []
+
+
+@workflow()
+async def collect(turn: int) -> int:
+    await suspend(interval=60)
+    turns.append(turn)
+    if turn < 3:
+        continue_as_new(turn + 1)
+    return turn
+
+
 @workflow()
 async def fail() -> None:
     raise ValueError("for good")
@@ -75,6 +96,18 @@ async def test_400_days_pass_at_once_and_in_order(database_url: str) -> None:
         found = await process.check_replay(run)
     assert found.verdict == "goes on"
     assert clock.now() - datetime(2026, 2, 1, tzinfo=UTC) < timedelta(days=400, minutes=2)
+
+
+async def test_a_run_that_goes_on_as_another_ends_with_the_last_of_the_chain(database_url: str) -> None:
+    assert await run_workflow(collect, 1) == 3
+    async with running_process(database_url, collect) as process:
+        run = await process.start(collect, 1)
+        assert await process.result(run) == 3
+        detail = await process.finish(run)
+        assert (detail.summary.id, detail.result) != (run.id, None)
+        turns.clear()
+        assert (await process.check_replay(run)).run_id == detail.summary.id
+    assert turns == [1, 2, 3]
 
 
 async def test_time_stands_still_until_it_is_turned() -> None:

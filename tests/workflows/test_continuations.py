@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from tests.workflows.conftest import StartEngine, until, until_state
 from toolkit.errors import RunFailed
+from toolkit.storage import Query, both
+from toolkit.testing import VirtualClock, running_process
 from toolkit.workflows import (
     Engine,
+    EngineOptions,
     RunState,
     continue_as_new,
     gather,
@@ -115,6 +119,36 @@ async def test_a_branch_cannot_go_on_as_a_new_run(start_engine: StartEngine) -> 
 
     with pytest.raises(RunFailed, match="in a branch or a step"):
         await asyncio.wait_for((await engine.start(goes_on_in_a_branch)).result(), 10)
+
+
+@workflow()
+async def rests(turn: int) -> int:
+    await suspend(interval=60)
+    if turn < 3:
+        continue_as_new(turn + 1)
+    await wait_for_event("never")
+    return turn
+
+
+_PRIORITIES = both("priorities", "SELECT priority FROM toolkit_run ORDER BY id")
+
+
+@pytest.mark.parametrize("warm_bytes", [24_000_000, 0])
+async def test_priority_and_deadline_go_over_to_the_run_that_goes_on(database_url: str, warm_bytes: int) -> None:
+    clock, options = VirtualClock(), EngineOptions(warm_bytes=warm_bytes)
+    async with running_process(database_url, rests, clock=clock, options=options) as process:
+        with process.engine.within():
+            run = await rests.with_options(priority=7, deadline=timedelta(hours=1)).start(1)
+        deadline = (await process.engine.get_run(run.id)).deadline_at
+        await process.advance(300)
+
+        chain = [await process.engine.get_run(found.id) for found in await process.engine.list_runs()]
+        assert [link.deadline_at for link in chain] == [deadline] * 3
+        assert await process.engine.read(Query(_PRIORITIES)) == [(7,)] * 3
+        assert chain[0].summary.state is RunState.SUSPENDED
+
+        await process.advance(timedelta(hours=1))
+        assert (await process.engine.get_run(chain[0].summary.id)).summary.state is RunState.CANCELLED
 
 
 # Children, close policies, waiting for runs that are not children --------------------------------------------------

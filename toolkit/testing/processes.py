@@ -127,7 +127,9 @@ class Process:
         return await run.result()
 
     async def finish(self, run: RunHandle[Any] | str) -> RunDetail:
-        """The run when it has ended, however it has; time passes as in :meth:`result`.
+        """The run when it has ended, however it has, or the last of those that went on in its place.
+
+        Time passes as in :meth:`result`.
 
         Raises:
             AssertionError: as for :meth:`result`.
@@ -136,6 +138,9 @@ class Process:
         while True:
             await self.settle()
             detail = await self.engine.get_run(run_id)
+            if detail.continued_as is not None:
+                run_id = detail.continued_as
+                continue
             if detail.summary.state.is_final:
                 return detail
             if detail.summary.state is RunState.PARKED:
@@ -193,15 +198,18 @@ class Process:
         return bool(await self.engine.read(Query(_HAS_WORK, [self._now()])))
 
     async def check_replay(self, run: RunHandle[Any]) -> Replay:
-        """Replay a run that has ended.
+        """Replay a run that has ended, and those that went on in its place; returns what came of the last.
 
         Raises:
             AssertionError: it would go another way: something in the workflow's own code differs from call to call.
         """
-        recorded = await read_run(self.engine, run.id)
-        found = await replay(recorded, run.workflow, engine=self.engine)
-        if found.fault is not None:
-            raise AssertionError(found.fault)
+        run_id: str | None = run.id
+        while run_id is not None:
+            recorded = await read_run(self.engine, run_id)
+            found = await replay(recorded, run.workflow, engine=self.engine)
+            if found.fault is not None:
+                raise AssertionError(found.fault)
+            run_id = (await self.engine.get_run(run_id)).continued_as
         return found
 
     # Ends ----------------------------------------------------------------------------------------------------------

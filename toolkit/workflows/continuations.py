@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from toolkit.workflows.operations import NewRun
@@ -21,7 +22,8 @@ def continue_as_new(*args: Any, **kwargs: Any) -> NoReturn:
 
     Both happen in one commit. Whoever waits for the run (a parent, ``result()``) waits for the last of the chain; a
     cancel follows it, and so do events that are meant for this run. What this run has had of an event key, the new one
-    does not get again. Never returns.
+    does not get again. It has the priority of this run, and its deadline: the same moment, for the whole chain. Never
+    returns.
 
     Raises:
         WrongContext: outside a workflow, or in a branch of ``gather`` or ``race``.
@@ -50,5 +52,7 @@ def successor_of(execution: Any, continued: ContinuedAsNew) -> NewRun:
         parent_wait=run.parent_wait,
         **run.starters,
         continued_from=run.id,
+        priority=run.priority,
     )
-    return successor
+    # To everybody outside the chain is one run, so a deadline is not put off by going on.
+    return successor if run.deadline_at is None else replace(successor, deadline_at=run.deadline_at)

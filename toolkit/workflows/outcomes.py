@@ -108,6 +108,8 @@ class ClaimedRun:
     is_fork: bool = False  # the results that were copied into it hold, whatever its arguments are
     key_run_id: str | None = None  # of a retry: the run whose idempotency keys its steps go on with
     is_untouched: bool = False  # nobody has had it before, and nothing was copied into it
+    priority: int = 0
+    deadline_at: datetime | None = None
     originators: str | None = None  # who started the runs that it was made of, as JSON
 
     @property

@@ -99,6 +99,8 @@ def to_claimed(row: Sequence[Any]) -> ClaimedRun:
         key_run_id=row[13],
         is_untouched=row[3] == 0 and row[12] is None and row[14] is None,
         originators=row[15],
+        priority=row[16],
+        deadline_at=read_moment(row[17]),
     )
 
 
@@ -156,6 +158,8 @@ def begun_run(run: NewRun, *, now: datetime) -> ClaimedRun:
         started_by=run.started_by,
         created_at=now,
         originators=run.originators,
+        priority=run.priority,
+        deadline_at=run.deadline_at,
     )
 
 

@@ -9,7 +9,7 @@ RUN_COLUMNS = (
 
 CLAIM_COLUMNS = (
     "id, workflow, input, epoch, state, version, parent_id, parent_wait, started_by, created_at, losses, "
-    "cancel_requested_at, forked_from, key_run_id, continued_from, originators"
+    "cancel_requested_at, forked_from, key_run_id, continued_from, originators, priority, deadline_at"
 )
 
 WAIT_COLUMNS = (
