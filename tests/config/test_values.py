@@ -268,6 +268,22 @@ def test_an_unknown_key_or_type_of_a_channel_is_refused_with_those_that_are_know
     assert "folder" not in str(refused(tmp_path, "zzz: 1"))
 
 
+def test_a_merge_key_brings_what_the_mapping_does_not_say_itself(tmp_path: Path) -> None:
+    text = """
+ai_models:
+  small: &small {model: small, timeout_seconds: 7, price: &price {input_per_million: 1, output_per_million: 2}}
+  large: &large {<<: *small, model: large}
+  other: {timeout_seconds: 9, price: {<<: *price, currency: EUR}, <<: *large}
+"""
+
+    models = load(tmp_path, text).ai_models
+
+    assert [(one.model, one.timeout_seconds) for one in models.values()] == [("small", 7), ("large", 7), ("large", 9)]
+    assert [one.price and one.price.currency for one in models.values()] == ["USD", "USD", "EUR"]
+    twice = refused(tmp_path, "worker: &w {poll_seconds: 1}\nserver: {<<: *w, port: 1, port: 2}")
+    assert "key 'port' stands twice, line 2" in str(twice)
+
+
 def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     assert "would forget every run" in str(refused(tmp_path, "database: {url: 'sqlite:///:memory:'}"))
 

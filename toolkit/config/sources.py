@@ -15,6 +15,7 @@ from toolkit.errors import ConfigurationError
 _OWN_NAMES = {"TOOLKIT_CONFIG", "TOOLKIT_ENV"}
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[^}:]*)(?P<fallback>:-[^}]*)?\}")
 _NAME = re.compile(r"^[A-Za-z_]\w*$")
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 _FOUND_WORD = re.compile(r"\b(tag|alias|anchor|handle) ['\"].*['\"]")
 
 
@@ -57,14 +58,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     class Loader(yaml.SafeLoader):
         """Safe, and refuses what YAML itself lets pass: the second of two equal keys wins in silence."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen: set[Any] = set()
-            for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
-                if isinstance(key, str) and key in seen and key != "<<":
-                    raise ConfigurationError(f"{path}: key {key!r} stands twice, {_line(key_node.start_mark)}", key=key)
-                seen.add(key if isinstance(key, str) else None)
-            return super().construct_mapping(node, deep=deep)
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            # Before `<<` is followed: keys that it brings may well stand in the mapping, which wins over them.
+            node = super().compose_mapping_node(anchor)
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE_TAG:
+                    continue
+                if (key.tag, key.value) in seen:
+                    where = _line(key.start_mark)
+                    raise ConfigurationError(f"{path}: key {key.value!r} stands twice, {where}", key=key.value)
+                seen.add((key.tag, key.value))
+            return node
 
     try:
         content = yaml.load(path.read_text("utf-8"), Loader)  # noqa: S506 - derives from SafeLoader
