@@ -116,3 +116,22 @@ def test_absolute_and_in_memory_places_stay_as_they_are(tmp_path: Path) -> None:
     assert settings.sqlite_path == Path("/var/lib/t.db")
     assert settings.file_storage["default"].url.get_secret_value() == "memory://x"
     assert settings.file_storage["b"].url.get_secret_value() == "file:///srv/b"
+
+
+def test_what_kubernetes_says_about_a_service_of_that_name_is_passed_over() -> None:
+    environ = {
+        "TOOLKIT_SERVICE_HOST": "10.0.0.1",
+        "TOOLKIT_SERVICE_PORT": "80",
+        "TOOLKIT_SERVICE_PORT_HTTP": "80",
+        "TOOLKIT_PORT": "tcp://10.0.0.1:80",
+        "TOOLKIT_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "TOOLKIT_PORT_80_TCP_PROTO": "tcp",
+        "TOOLKIT_PORT_80_TCP_PORT": "80",
+        "TOOLKIT_PORT_80_TCP_ADDR": "10.0.0.1",
+        "TOOLKIT_WEB_SERVICE_HOST": "10.0.0.2",
+        "TOOLKIT_WEB_PORT": "udp://10.0.0.2:53",
+    }
+
+    assert load_settings(environ=environ).server.port == 8000
+    with pytest.raises(ConfigurationError, match="'TOOLKIT_PORT', which means nothing"):
+        load_settings(environ={"TOOLKIT_PORT": "8000"})

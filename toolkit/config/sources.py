@@ -18,6 +18,13 @@ _NAME = re.compile(r"^[A-Za-z_]\w*$")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _FOUND_WORD = re.compile(r"\b(tag|alias|anchor|handle) ['\"].*['\"]")
 
+# Kubernetes tells every pod of every Service, and names the variables after it: of a Service called `toolkit`,
+# TOOLKIT_SERVICE_HOST, TOOLKIT_PORT=tcp://10.0.0.1:80, TOOLKIT_PORT_80_TCP_ADDR and more.
+_SERVICE_NAME = re.compile(
+    r"^TOOLKIT_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
+)
+_SERVICE_ADDRESS = re.compile(r"^(tcp|udp|sctp)://")
+
 
 def load_settings(
     *,
@@ -161,8 +168,14 @@ def _found(env: Environment, folders: Iterable[Path]) -> Path | None:
 
 def _refuse_unknown_names(environ: Mapping[str, str], *, known: set[str]) -> None:
     for name in sorted(environ):
-        if name.startswith("TOOLKIT_") and name not in known:
+        if name.startswith("TOOLKIT_") and name not in known and not _is_of_a_service(name, environ[name]):
             raise ConfigurationError(f"the environment sets {name!r}, which means nothing; {did_you_mean(name, known)}")
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    return _SERVICE_NAME.match(name) is not None or (
+        name.endswith("_PORT") and _SERVICE_ADDRESS.match(value) is not None
+    )
 
 
 def _line(mark: Any) -> str:
