@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from toolkit.clock import Clock, SystemClock
 from toolkit.errors import ConfigurationError, StorageError
@@ -176,16 +176,33 @@ def sqlite_path(url: str) -> Path:
 
 
 def _dialect_of(url: str) -> Dialect:
-    scheme = urlsplit(url).scheme
+    scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
         return "sqlite"
-    if scheme in {"postgresql", "postgres"}:
+    if scheme in {"postgresql", "postgres"} and separator:
+        _check_ports(rest)
         return "postgresql"
+    found = (
+        f"begins with {scheme!r}"
+        if separator and re.fullmatch(r"[A-Za-z][\w+.-]*", scheme)
+        else "names no kind of database"
+    )
     raise ConfigurationError(
-        f"the database URL begins with {scheme or url[:12]!r}; expected sqlite:///path/to/file.db or "
-        "postgresql://user:password@host/name",
+        f"the database URL {found}; expected sqlite:///path/to/file.db or postgresql://user:password@host/name",
         key="database.url",
     )
+
+
+def _check_ports(rest: str) -> None:
+    """Refuse a port that is none, as a slash makes of a password, before a driver does so and quotes it."""
+    for host in re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2].split(","):
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not port.isdecimal():
+            raise ConfigurationError(
+                "the port in the database URL is no number; in a password / is written %2F, ? is %3F, # is %23 and @ "
+                "is %40",
+                key="database.url",
+            )
 
 
 def _nothing() -> None:
