@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
@@ -282,6 +284,26 @@ async def test_a_batch_has_a_result_or_an_error_for_each_input_in_order(service:
 async def test_a_batch_has_a_limit(service: RuleService) -> None:
     with pytest.raises(LimitExceeded, match="at most 10,000"):
         await service.evaluate_batch("approval", [{}] * 10_001)
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+async def test_a_version_that_is_about_to_decide_keeps_its_graph_when_others_are_forgotten(
+    service: RuleService, is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.rules.active._KEPT_VERSIONS", 1)
+    for number, graph in enumerate((LIMITS, STRICT), start=1):
+        await service.upload("approval", encode(graph))
+        if is_trusted:
+            await service.trust("approval", number, reason="tested")
+    pinned = await service.override("approval", 1)
+
+    await service.override("approval", 2)  # now the first is one too many
+
+    assert (await asyncio.to_thread(pinned.decide, Claim(total=Decimal(5))))[0].approved
+    remembered = weakref.ref(pinned)
+    del pinned
+    gc.collect()
+    assert remembered() is None
 
 
 async def test_a_refresh_that_fails_is_tried_again(database: Database) -> None:

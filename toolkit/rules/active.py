@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from toolkit.access import SYSTEM, acting_as
 from toolkit.clock import Clock
@@ -50,6 +51,8 @@ class ActiveVersions:
         self._pointers: dict[str, PointerRow] = {}
         self._active: dict[str, Override[Any, Any] | RuleEvaluationError] = {}
         self._kept: OrderedDict[tuple[str, int], Override[Any, Any]] = OrderedDict()
+        # Those, too, that are forgotten above while a run that is pinned to one, or a chunk, still decides by it.
+        self._alive: WeakSet[Override[Any, Any]] = WeakSet()
         self._refreshing = asyncio.Lock()
 
     # What decides -------------------------------------------------------------------------------------------------
@@ -165,6 +168,7 @@ class ActiveVersions:
             sha256=row.sha256,
         )
         override.load()
+        self._alive.add(override)
         return override
 
     def _forget_kept(self, name: str) -> None:
@@ -174,11 +178,6 @@ class ActiveVersions:
     def _drop_oldest(self) -> None:
         while len(self._kept) > _KEPT_VERSIONS:
             self._kept.popitem(last=False)
-            in_use = {
-                key
-                for one in (*self._kept.values(), *self._active.values())
-                if isinstance(one, Override)
-                for key in one.keys
-            }
+            in_use = {key for one in self._alive for key in one.keys}
             self._engine.keep(in_use)
             self._isolated.keep(in_use)
