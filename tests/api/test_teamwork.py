@@ -159,12 +159,20 @@ async def test_many_are_assigned_at_once(call: Caller) -> None:
 async def test_changes_are_streamed_from_where_one_was(call: Caller) -> None:
     task = await opened(call)
     await call("POST", f"{TASKS}/{task['id']}/claim")
-    first = (await call("GET", f"{TASKS}/{task['id']}/history")).json()["items"][-1]
+    first = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": "0"})
+    last = [line.removeprefix("id: ") for line in first.text.splitlines() if line.startswith("id: ")][-1]
     await call("POST", f"{TASKS}/{task['id']}/unclaim", json={"reason": "busy"})
 
     everything = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": "0"})
-    rest = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": first["id"]})
+    rest = await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": last})
+    from_now = await call("GET", f"{TASKS}/changes?seconds=0")
+    refused = [
+        (await call("GET", f"{TASKS}/changes?seconds=0", headers={"last-event-id": text})).status_code
+        for text in (task["id"], "9" * 5000, "-1", "")
+    ]
 
+    assert "event: " not in from_now.text
+    assert refused == [422] * 4
     assert everything.headers["content-type"].startswith("text/event-stream")
     assert everything.text.count("event: task.") == 3
     data = [line.removeprefix("data: ") for line in rest.text.splitlines() if line.startswith("data: ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -14,11 +15,12 @@ from starlette.responses import Response, StreamingResponse
 from toolkit.access import Permission
 from toolkit.api.security import requires
 from toolkit.api.services import Installation, Services
-from toolkit.ids import new_id
+from toolkit.errors import InvalidInput
 
 router = APIRouter()
 
 _PAUSE_SECONDS = 1.0
+_ID = re.compile(r"[0-9]{1,18}")
 
 
 @router.get(
@@ -34,18 +36,25 @@ async def stream_task_changes(
     services: Installation,
     seconds: Annotated[int, Query(ge=0, le=3600, description="End after so long; a client then asks again.")] = 600,
 ) -> Response:
-    """Changes of all tasks as server-sent events, from `Last-Event-ID` on or from now."""
-    since = request.headers.get("last-event-id") or new_id()
+    """Changes of all tasks as server-sent events in the order of their commits, after `Last-Event-ID` or from now.
+
+    Each comes once, with the id that it will always have; 0 is before the first.
+    """
+    last = request.headers.get("last-event-id")
+    if last is not None and _ID.fullmatch(last) is None:
+        message = f"Last-Event-ID is not one of this stream, but {last[:40]!r}; expected a number"
+        raise InvalidInput(message, errors=[{"loc": "last-event-id", "msg": message, "type": "cursor"}])
+    since = await services.tasks.last_change() if last is None else int(last)
     return StreamingResponse(_events(services, since, seconds=seconds), media_type="text/event-stream")
 
 
-async def _events(services: Services, since: str, *, seconds: int) -> AsyncIterator[str]:
+async def _events(services: Services, since: int, *, seconds: int) -> AsyncIterator[str]:
     ends_at = time.monotonic() + seconds
     yield ": the changes of tasks follow\n\n"
     while True:
-        for change in await services.tasks.changes_since(since):
-            since = change.id
-            yield f"id: {change.id}\nevent: task.{change.action}\ndata: {change.model_dump_json()}\n\n"
+        for number, change in await services.tasks.changes_since(since):
+            since = number
+            yield f"id: {number}\nevent: task.{change.action}\ndata: {change.model_dump_json()}\n\n"
         if time.monotonic() >= ends_at:
             return
         await asyncio.sleep(min(_PAUSE_SECONDS, seconds))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.files import File
 from toolkit.human.decisions import Act
 from toolkit.human.ladders import decode_ladder, encode_ladder, moved
-from toolkit.human.tables import DraftRow
+from toolkit.human.tables import ChangeRow, DraftRow
 
 if TYPE_CHECKING:
     from toolkit.human.changes import TaskChange
@@ -35,10 +35,10 @@ async def edit(change: TaskChange, *, due_at: datetime | None, priority: int | N
     await change.record("edited", note=reason, details=details)
 
 
-async def comment(change: TaskChange, text: str) -> None:
+async def comment(change: TaskChange, text: str) -> ChangeRow:
     """Something said about the task; it stays with it, also after its end."""
     await _allow_annotation(change)
-    await change.record("commented", note=text, is_news=True, raises_version=False)
+    return await change.record("commented", note=text, is_news=True, raises_version=False)
 
 
 async def attach(change: TaskChange, files: Iterable[File]) -> None:

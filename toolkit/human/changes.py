@@ -132,22 +132,21 @@ class TaskChange:
         details: Mapping[str, Any] | None = None,
         is_news: bool = False,
         raises_version: bool = True,
-    ) -> None:
+    ) -> ChangeRow:
         """Write down what happened: in the task's history, in the audit trail, and to be told if it ``is_news``."""
         if raises_version:
             self.row.version += 1
         kept = dict(details or {})
-        self.session.add(
-            ChangeRow(
-                id=new_id(),
-                task_id=self.row.id,
-                at=self.now,
-                actor=self.principal.id,
-                action=action,
-                note=note,
-                details=json.dumps(kept),
-            )
+        row = ChangeRow(
+            id=new_id(),
+            task_id=self.row.id,
+            at=self.now,
+            actor=self.principal.id,
+            action=action,
+            note=note,
+            details=json.dumps(kept),
         )
+        self.session.add(row)
         about = {"name": self.row.name, "run_id": self.row.run_id, **({"reason": note[:1000]} if note else {}), **kept}
         await record_audit(
             self.session,
@@ -168,6 +167,7 @@ class TaskChange:
                     created_at=self.now,
                 )
             )
+        return row
 
 
 async def take_turn(session: AsyncSession, task_id: str, *, locks_row: bool) -> TaskRow:

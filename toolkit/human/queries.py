@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from sqlmodel import col
 
 from toolkit.errors import NotFound
 from toolkit.human.cursors import Order, due_place, newest_place
+from toolkit.human.feeds import change_of
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import ChangeRow, InboxRow, TaskRow
 from toolkit.human.tasks import Change, Counts, Task
@@ -133,17 +133,10 @@ async def read_task(session: AsyncSession, task_id: str) -> TaskRow:
     return row
 
 
-async def find_changes(
-    session: AsyncSession, *, task_id: str | None = None, after: str | None = None, limit: int | None = None
-) -> list[Change]:
-    """What happened, in order: to one task, or to any after the change of this id."""
-    query = sqlmodel.select(ChangeRow).order_by(col(ChangeRow.id)).limit(limit)
-    if task_id is not None:
-        query = query.where(col(ChangeRow.task_id) == task_id)
-    if after is not None:
-        query = query.where(col(ChangeRow.id) > after)
-    rows = (await session.exec(query)).all()
-    return [Change(**{**row.model_dump(), "details": json.loads(row.details)}) for row in rows]
+async def find_changes(session: AsyncSession, *, task_id: str) -> list[Change]:
+    """What happened to a task, in order."""
+    query = sqlmodel.select(ChangeRow).where(col(ChangeRow.task_id) == task_id).order_by(col(ChangeRow.id))
+    return [change_of(row) for row in (await session.exec(query)).all()]
 
 
 async def count_tasks(session: AsyncSession, *, actors: Sequence[str], now: datetime) -> Counts:

@@ -22,6 +22,7 @@ from toolkit.human.cursors import Order
 from toolkit.human.decisions import Act
 from toolkit.human.directory import Directory, capacity_of
 from toolkit.human.evidence import Verification, compare, verify_files
+from toolkit.human.feeds import change_of, changes_after, last_number, number_changes
 from toolkit.human.ladders import Group
 from toolkit.human.queries import Filter, count_tasks, find_changes, find_tasks, read_task
 from toolkit.human.states import ANSWERABLE, TaskState
@@ -133,10 +134,17 @@ class TaskService:
             await read_task(session, task_id)
             return await find_changes(session, task_id=task_id)
 
-    async def changes_since(self, change_id: str, *, limit: int = 200) -> builtins.list[Change]:
-        """What happened to any task after the change of this id, in order."""
-        async with self._database.session() as session:
-            return await find_changes(session, after=change_id, limit=limit)
+    async def changes_since(self, number: int, *, limit: int = 200) -> builtins.list[tuple[int, Change]]:
+        """What happened to any task after the change of this number, each with its own, in the order of commits."""
+        return await changes_after(self._database, number, limit=limit)
+
+    async def last_change(self) -> int:
+        """The number of the last change to any task, 0 if there is none."""
+        return await last_number(self._database)
+
+    async def number_changes(self) -> None:
+        """Number what has happened, so that nobody who asks for changes finds a pile of it."""
+        await number_changes(self._database)
 
     async def verify(self, task_id: str, *, store: FileStore | None = None) -> Verification:
         """Whether what was answered is what is on record today; with a ``store``, the bytes of its files are read too.
@@ -284,8 +292,8 @@ class TaskService:
     async def comment(self, task_id: str, text: str) -> Change:
         """Say something about a task; it stays with it, also after its end."""
         async with self.changing(task_id) as change:
-            await amendments.comment(change, text)
-        return (await self.history(task_id))[-1]
+            row = await amendments.comment(change, text)
+        return change_of(row)
 
     async def attach(self, task_id: str, files: Iterable[File]) -> TaskDetail:
         """Add files to what the task shows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, text
 from sqlmodel import Field
 
 from toolkit.storage import Payload, Table, UtcDateTime
@@ -99,12 +99,20 @@ class InboxRow(Table, table=True):
 
 
 class ChangeRow(Table, table=True):
-    """One thing that happened to a task. Rows are added and never changed or removed."""
+    """One thing that happened to a task. Rows are added and never removed; they get a number, and do not change."""
 
     __tablename__ = "toolkit_task_change"
     __table_args__ = (
         # The history of one task, in order.
         Index("ix_toolkit_task_change_task", "task_id", "id"),
+        # The feed: what comes after a number, and what has none yet.
+        Index("ix_toolkit_task_change_number", "number"),
+        Index(
+            "ix_toolkit_task_change_new",
+            "id",
+            postgresql_where=text("number IS NULL"),
+            sqlite_where=text("number IS NULL"),
+        ),
     )
 
     id: str = Field(primary_key=True, sa_type=Text)
@@ -114,6 +122,8 @@ class ChangeRow(Table, table=True):
     action: str = Field(sa_type=Text)
     note: str | None = Field(default=None, sa_type=Payload)
     details: str = Field(default="{}", sa_type=Payload)
+    number: int | None = Field(default=None, sa_type=BigInteger)
+    """Its place in the order of commits, once it has been given one."""
 
 
 class DraftRow(Table, table=True):

@@ -52,7 +52,8 @@ class TaskWatch:
     async def look(self) -> int:
         """Climb what is due now and return how many rungs that were.
 
-        A ladder that cannot be climbed (code of another version wrote it, say) is logged and holds up no other.
+        A ladder that cannot be climbed (code of another version wrote it, say) is logged and holds up no other. What
+        has happened to tasks since the last look is numbered for whoever follows it.
         """
         climbed = 0
         last: tuple[datetime, str] | None = None
@@ -61,6 +62,7 @@ class TaskWatch:
                 last = at, task_id
                 with acting_as(SYSTEM):
                     climbed += await self._try_to_climb(task_id)
+        await self._tasks.number_changes()
         return climbed
 
     async def _due(self, *, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:

@@ -408,8 +408,11 @@ CREATE TABLE toolkit_task_change (
     action TEXT NOT NULL,
     note TEXT,
     details TEXT NOT NULL,
+    number BIGINT,
     CONSTRAINT pk_toolkit_task_change PRIMARY KEY (id)
 );
+CREATE INDEX ix_toolkit_task_change_new ON toolkit_task_change (id) WHERE number IS NULL;
+CREATE INDEX ix_toolkit_task_change_number ON toolkit_task_change (number);
 CREATE INDEX ix_toolkit_task_change_task ON toolkit_task_change (task_id, id);
 CREATE TABLE toolkit_task_draft (
     task_id TEXT NOT NULL,
