@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from toolkit.access import Permission
 from toolkit.agents import Agent, tool
@@ -32,6 +32,14 @@ class Payment(BaseModel):
 class Approval(BaseModel):
     approved: bool
     limit: Decimal = Decimal(0)
+    days: int = 0
+
+    @field_validator("limit")
+    @classmethod
+    def check_limit(cls, limit: Decimal) -> Decimal:
+        if limit == 666:
+            raise RuntimeError("an author's code may raise anything, and this is unlucky")
+        return limit
 
 
 class Allowance(BaseModel):

@@ -8,6 +8,7 @@ from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from sqlmodel import select, update
 
 from tests.api.installation import Caller, Installation
@@ -113,6 +114,33 @@ async def test_an_answer_that_does_not_fit_keeps_the_link_and_what_was_typed(cal
     assert "limit: " in refused.text
     assert "a &lt;b&gt;lot&lt;/b&gt;" in refused.text
     assert accepted.status_code == 200
+
+
+@pytest.mark.parametrize("days", ["--5", "9" * 5000, "-" * 5000, "1.5", "\u00b2"])
+async def test_an_integer_that_is_none_is_an_error_on_the_page(call: Caller, days: str) -> None:
+    task = await opened(call)
+    link = await link_for(call, task["id"])
+
+    refused = await post(call, link["token"], approved="true", days=days)
+    accepted = await post(call, link["token"], approved="true", days="-5")
+
+    assert (refused.status_code, "days: " in refused.text) == (422, True)
+    assert accepted.status_code == 200
+
+
+async def test_a_form_with_too_many_fields_or_an_impossible_version_keeps_the_link(call: Caller) -> None:
+    task = await opened(call)
+    link = await link_for(call, task["id"])
+
+    many = await call("POST", f"{LINKS}/{link['token']}", content="a=1&" * 10_001, headers=FORM)
+    versions = [
+        await post(call, link["token"], approved="true", **{"toolkit.version": version})
+        for version in ("9" * 5000, "\u00b2", "one")
+    ]
+
+    assert (many.status_code, "more than 10,000 fields" in many.text) == (422, True)
+    assert [each.status_code for each in versions] == [409] * 3
+    assert (await post(call, link["token"], approved="true")).status_code == 200
 
 
 async def test_a_stale_page_is_told_what_changed(call: Caller) -> None:

@@ -115,6 +115,24 @@ async def test_many_are_answered_at_once_each_with_its_own_result(call: Caller) 
     assert (await ended(call, good["run_id"]))["result"] == "ada: True 7"
 
 
+async def test_an_answer_that_raises_stops_no_other(call: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    first, raising, last = [await opened(call) for _ in range(3)]
+    items = [
+        {"id": first["id"], "output": {"approved": True}},
+        {"id": raising["id"], "output": {"approved": True, "limit": 666}},
+        {"id": last["id"], "output": {"approved": True}},
+    ]
+
+    response = await call("POST", f"{TASKS}/bulk/complete", json={"items": items})
+    results = response.json()["items"]
+
+    assert (response.status_code, [each["status"] for each in results]) == (200, [200, 500, 200])
+    assert response.headers["x-request-id"] in results[1]["detail"]
+    assert "unlucky" not in response.text
+    assert "unlucky" in caplog.text
+    assert (await call("GET", f"{TASKS}/{raising['id']}")).json()["state"] == "open"
+
+
 async def test_an_administrator_who_answers_for_others_says_why(staffed: Caller, installation: Installation) -> None:
     installation.services.tasks.managers_explain = True
     one, other = await opened(staffed), await opened(staffed)

@@ -115,6 +115,15 @@ def test_what_is_fixed_cannot_be_changed() -> None:
     assert [error["loc"] for error in caught.value.errors] == ["number"]
 
 
+@pytest.mark.parametrize("suggested", ["n/a", "", [1], {"a": 1}, True, "sNaN", "1e9999999999999999999"])
+def test_what_was_suggested_need_not_be_of_the_type_of_the_field(suggested: object) -> None:
+    class Fixed(BaseModel):
+        amount: Decimal = Field(Decimal(1), json_schema_extra={"readOnly": True})
+
+    with pytest.raises(InvalidInput, match="cannot be changed"):
+        check_read_only(Fixed.model_json_schema(), {"amount": "7"}, {"amount": suggested})
+
+
 def test_a_suggestion_says_how_sure_it_is_field_by_field() -> None:
     form = with_confidence(build_form(SCHEMA), {"total": 0.93, "number": 1})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 from urllib.parse import parse_qs
 
@@ -27,6 +29,8 @@ router = APIRouter(tags=["human tasks"])
 
 PATH = "/task-links"
 _OPEN = {TaskState.OPEN, TaskState.CLAIMED}
+_MOST_FIELDS = 10_000
+_VERSION = re.compile(r"[0-9]{1,18}")
 
 
 class LinkBody(Body):
@@ -113,24 +117,17 @@ async def answer_task_link(token: str, request: Request, services: Installation)
     if not _is_usable(link, task) or task.form is None:
         return _shown(link, task, base=base, status=409)
     text = (await read(request, limit=services.request_bytes)).decode("utf-8", "replace")
-    sent = parse_qs(text, keep_blank_values=True, max_num_fields=10_000)
+    refused = partial(page, title=task.title, status=422, link=link, task=task, base=base, is_open=True)
+    try:
+        sent = parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return refused(errors=[{"loc": "", "msg": f"the form has more than {_MOST_FIELDS:,} fields; nothing was kept"}])
     answer = read_form(task.form, sent, files=task.files)
     version, seen = sent.get("toolkit.version", [""])[0], sent.get("toolkit.seen", [""])[0]
     try:
-        done = await links.complete(
-            token, to_json(answer), version=int(version) if version.isdecimal() else None, seen=seen or None
-        )
+        done = await links.complete(token, to_json(answer), version=_version(version), seen=seen or None)
     except InvalidInput as error:
-        return page(
-            title=task.title,
-            status=422,
-            errors=error.errors,
-            link=link,
-            task=task,
-            base=base,
-            given=answer,
-            is_open=True,
-        )
+        return refused(errors=error.errors, given=answer)
     except PermissionDenied as error:
         return page(title=task.title, status=403, errors=[{"loc": "", "msg": str(error)}])
     except (Conflict, NotFound) as error:
@@ -163,6 +160,13 @@ async def get_task_link_file(token: str, file_id: str, request: Request, service
 
 def _links(services: Services) -> LinkService:
     return LinkService(services.tasks, services.database)
+
+
+def _version(text: str) -> int | None:
+    """The version that the page showed; what no version can be is another than the task's."""
+    if not text:
+        return None
+    return int(text) if _VERSION.fullmatch(text) else 0
 
 
 def _is_usable(link: TaskLink, task: TaskDetail) -> bool:

@@ -183,14 +183,19 @@ def fault(
     details: Mapping[str, Any] | None = None,
 ) -> Response:
     """Log ``error`` under the id of the request and tell the caller no more than that id and ``details``."""
+    detail = log_fault(scope, error, status=status)
+    return problem(scope, status, detail, kind=kind, details=details, id=request_id_of(scope))
+
+
+def log_fault(scope: Scope, error: BaseException, *, status: int) -> str:
+    """Log ``error`` under the id of the request; returns all that the caller is told."""
     id_ = request_id_of(scope)
     logger.error(
         "A request could not be served",
         exc_info=error,
         extra={"event": "api.fault", "request_id": id_, "method": scope.get("method"), "status": status},
     )
-    detail = f"the request could not be served; the server's log has the reason under the id {id_}"
-    return problem(scope, status, detail, kind=kind, details=details, id=id_)
+    return f"the request could not be served; the server's log has the reason under the id {id_}"
 
 
 def request_id_of(scope: Scope) -> str:

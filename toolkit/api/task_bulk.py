@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -12,7 +13,7 @@ from starlette.requests import Request
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, documented, read_json, within
-from toolkit.api.problems import classify
+from toolkit.api.problems import classify, log_fault
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.api.task_bodies import (
@@ -35,7 +36,7 @@ class BulkResult(BaseModel):
     """What came of one of many."""
 
     id: str
-    status: int = Field(description="As if it had been asked alone: 200, 403, 404, 409, 422.")
+    status: int = Field(description="As if it had been asked alone: 200, 403, 404, 409, 422, 500.")
     detail: str = ""
     errors: list[dict[str, Any]] = []
 
@@ -61,8 +62,9 @@ async def complete_tasks(request: Request, services: Installation) -> BulkResult
     return BulkResults(
         items=[
             await _attempt(
+                request,
                 one.id,
-                complete(one.id, to_json(one.output), version=one.version, seen=one.seen, reason=one.reason),
+                partial(complete, one.id, to_json(one.output), version=one.version, seen=one.seen, reason=one.reason),
             )
             for one in items
         ]
@@ -99,17 +101,23 @@ async def assign_tasks(request: Request, services: Installation) -> BulkResults:
     body = await read_json(request, BulkAssignment, limit=services.request_bytes)
     to = Assignment(user=body.user, group=body.group).recipient()
     return BulkResults(
-        items=[await _attempt(id_, services.tasks.assign(id_, to, reason=body.reason)) for id_ in body.ids]
+        items=[
+            await _attempt(request, id_, partial(services.tasks.assign, id_, to, reason=body.reason))
+            for id_ in body.ids
+        ]
     )
 
 
-async def _attempt(task_id: str, work: Awaitable[object]) -> BulkResult:
+async def _attempt(request: Request, task_id: str, work: Callable[[], Awaitable[object]]) -> BulkResult:
+    """What came of ``work`` as if it had been asked alone, also where nobody foresaw it."""
     try:
-        await work
+        await work()
     except ToolkitError as error:
-        classified = classify(error)
-        if classified is None:
-            raise
+        status, _ = classify(error) or (500, "")
+        if status >= 500:
+            return BulkResult(id=task_id, status=status, detail=log_fault(request.scope, error, status=status))
         errors = error.errors if isinstance(error, InvalidInput) else []
-        return BulkResult(id=task_id, status=classified[0], detail=str(error), errors=errors)
+        return BulkResult(id=task_id, status=status, detail=str(error), errors=errors)
+    except Exception as error:  # noqa: BLE001 - the author's code says what an answer is
+        return BulkResult(id=task_id, status=500, detail=log_fault(request.scope, error, status=500))
     return BulkResult(id=task_id, status=200)

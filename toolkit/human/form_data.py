@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from toolkit.files import File
 from toolkit.human.forms import Form, FormField
 
 _MISSING = object()
+_INTEGER = re.compile(r"-?\d{1,4000}")  # Python reads no more than 4,300 digits; whether so many fit, the type says
 _A_LINE_EACH = {"text", "decimal", "money", "number", "date"}
 
 
@@ -63,7 +65,7 @@ class _Reader:
             case "boolean":
                 return {"true": True, "false": False}.get(text, text)
             case "integer":
-                return int(text) if text.strip().lstrip("-").isdecimal() else text
+                return int(text) if _INTEGER.fullmatch(text.strip()) else text
             case "select":
                 return _typed(field, text)
             case "file":

@@ -124,7 +124,10 @@ def _differs(value: Any, suggested: dict[str, Any], field: FormField) -> bool:
     if value == expected:
         return False
     if field.widget in {"decimal", "money", "number", "integer"} and expected is not None and value is not None:
-        return Decimal(str(value)) != Decimal(str(expected))
+        try:
+            return Decimal(str(value)) != Decimal(str(expected))
+        except (ArithmeticError, ValueError):  # what was suggested need not be a number
+            return True
     return True
 
 
