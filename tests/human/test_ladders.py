@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select, update
 
-from tests.human.office import Office, Verdict, ask_by_name, person, until
+from tests.human.office import Office, Verdict, ask_by_name, ask_for_an_hour, person, until
 from toolkit.access import acting_as
-from toolkit.errors import DefinitionError
+from toolkit.errors import Conflict, DefinitionError
 from toolkit.human import Escalate, Human, TaskState, Timeout, WorkingTime
 from toolkit.human.tables import TaskRow
+from toolkit.workflows.tables import WaitRow
 
 # A Friday, 15:00 in Munich. Summer time ends on Sunday, and Monday is All Saints'.
 FRIDAY = datetime(2027, 10, 29, 13, 0, tzinfo=UTC)
@@ -94,6 +95,55 @@ async def test_a_ladder_that_cannot_be_read_holds_up_no_other(office: Office, ca
     assert [vars(record)["task_id"] for record in caplog.records if record.message.startswith("What is due")] == [
         broken
     ]
+
+
+async def test_an_answer_after_the_time_is_refused_also_before_anybody_has_looked(office: Office) -> None:
+    await office.watch.close()
+    run = await office.engine.start(ask_for_an_hour)
+    extended = await office.engine.start(ask_for_an_hour)
+    task_id, other = await office.open_task(run.id), await office.open_task(extended.id)
+
+    await office.turn(timedelta(hours=1))
+    with pytest.raises(Conflict, match="expired at"):
+        await office.tasks.complete(task_id, '{"approved": true}')
+    due_at = (await office.tasks.get(other)).due_at
+    assert due_at is not None
+    await office.tasks.edit(other, due_at=due_at + timedelta(hours=1))
+    await office.tasks.complete(other, '{"approved": true}')
+    await office.watch.look()
+
+    assert (await office.tasks.get(task_id)).state is TaskState.EXPIRED
+    assert await run.result() == f"expired: {task_id}"
+    assert await extended.result() == "answered"
+
+
+async def test_a_task_whose_ladder_cannot_be_read_is_still_answered(office: Office) -> None:
+    await office.watch.close()
+    run = await office.engine.start(ask_for_an_hour)
+    task_id = await office.open_task(run.id)
+    async with office.database.session() as session:
+        await session.exec(update(TaskRow).where(col(TaskRow.id) == task_id).values(ladder='[{"do":"dance"}]'))
+
+    await office.turn(timedelta(hours=1))
+    await office.tasks.complete(task_id, '{"approved": true}')
+
+    assert await run.result() == "answered"
+
+
+async def test_a_task_whose_wait_is_gone_is_looked_at_once_a_look_and_holds_up_no_other(office: Office) -> None:
+    await office.watch.close()
+    gone = await office.engine.start(ask_for_an_hour)
+    run = await office.engine.start(ask_for_an_hour)
+    task_id, other = await office.open_task(gone.id), await office.open_task(run.id)
+    async with office.database.session() as session:
+        await session.exec(update(WaitRow).where(col(WaitRow.id) == task_id).values(state="delivered"))
+
+    await office.turn(timedelta(hours=1))
+    climbed = [await office.watch.look() for _ in range(2)]
+
+    assert climbed == [1, 0]
+    assert (await office.tasks.get(task_id)).state is TaskState.OPEN
+    assert await run.result() == f"expired: {other}"
 
 
 async def test_two_watches_climb_a_rung_once(office: Office) -> None:

@@ -18,6 +18,7 @@ from toolkit.human.changes import too_late
 from toolkit.human.decisions import Act
 from toolkit.human.directory import capacity_of
 from toolkit.human.evidence import shown_digest, testify
+from toolkit.human.ladders import decode_ladder, ended_at
 from toolkit.human.quorums import Ballot, Quorum, standing
 from toolkit.human.states import TaskState
 from toolkit.human.tables import DraftRow, InboxRow, VoteRow
@@ -45,7 +46,8 @@ async def answer(
 
     Raises:
         PermissionDenied: it is not for this principal to answer, or not without a reason.
-        Conflict: it does not show what was ``seen``, was sent back, has this voter's vote or has just ended.
+        Conflict: it does not show what was ``seen``, was sent back, has this voter's vote or has just ended, or its
+            time is up.
     """
     row = change.row
     ruling = await change.allow(Act.COMPLETE)
@@ -62,12 +64,28 @@ async def answer(
             f"task {row.id!r} was sent back to {row.sent_back_to!r}, who has not returned it yet",
             sent_back_to=row.sent_back_to,
         )
+    _refuse_late(change)
     evidence = testify(row, output, form_digest=human.output_schema_digest)
     details: dict[str, Any] = dict(ruling.mark)
     if row.quorum is None:
         await settle(change, "completed", output=output, evidence=evidence, reason=reason, details=details)
     else:
         await _vote(change, output, human=human, evidence=evidence, reason=reason, details=details)
+
+
+def _refuse_late(change: TaskChange) -> None:
+    """The time is up when it is up, and not when the watch next looks."""
+    row = change.row
+    if row.next_at is None or row.next_at > change.now:
+        return
+    try:
+        moment = ended_at(decode_ladder(row.ladder), change.now)
+    except msgspec.DecodeError:  # code of another version wrote it: nobody here knows when the time is up
+        return
+    if moment is not None:
+        raise Conflict(
+            f"task {row.id!r} expired at {moment.isoformat(timespec='seconds')}", state=TaskState.EXPIRED.value
+        )
 
 
 async def settle(

@@ -77,6 +77,11 @@ def build_ladder(
     return sorted(rungs, key=lambda rung: (rung.at, order[rung.do]))
 
 
+def ended_at(rungs: Sequence[Rung], now: datetime) -> datetime | None:
+    """When the time was up, if it is by ``now``, whether anybody has climbed there or not."""
+    return next((rung.at for rung in rungs if rung.do == "expire" and rung.at <= now), None)
+
+
 def moved(rungs: Sequence[Rung], by: timedelta) -> list[Rung]:
     """The rungs that are left, each later (or earlier) by as much as the due date was moved."""
     return [msgspec.structs.replace(rung, at=rung.at + by) for rung in rungs]
