@@ -53,6 +53,27 @@ async def test_two_rejections_of_three_end_it_early(office: Office) -> None:
         await vote(office, "cleo", task_id)
 
 
+async def test_votes_do_not_count_for_what_came_back_as_something_else(office: Office) -> None:
+    run = await office.engine.start(ask_by_name, "two_of_three", [], started_by="eve")
+    task_id = await office.open_task(run.id)
+
+    await vote(office, "ada", task_id)
+    for suggested in (None, '{"amount": "1000000"}'):
+        with acting_as(person("bob")):
+            await office.tasks.send_back(task_id, reason="is the amount right?")
+        with acting_as(person("eve")):
+            task = await office.tasks.return_reworked(task_id, suggested_json=suggested)
+        assert task.quorum is not None
+        assert task.quorum.accepted == (1 if suggested is None else 0)
+    assert await vote(office, "bob", task_id) is TaskState.OPEN
+    assert await vote(office, "ada", task_id) is TaskState.COMPLETED
+
+    assert await run.result() == "completed by ada True [bob,ada]"
+    assert (await office.tasks.verify(task_id)).is_unchanged
+    returned = [each.details for each in await office.tasks.history(task_id) if each.action == "returned"]
+    assert returned == [{"has_new_data": False}, {"has_new_data": True, "lapsed_votes": ["ada"]}]
+
+
 async def test_votes_at_one_moment_are_all_counted(office: Office) -> None:
     run = await office.engine.start(ask_by_name, "two_of_three", [])
     task_id = await office.open_task(run.id)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from sqlmodel import col, select
+
 from toolkit.errors import Conflict, PermissionDenied
 from toolkit.human.decisions import Act
+from toolkit.human.evidence import compare
 from toolkit.human.ladders import Group, actor_of
 from toolkit.human.states import TaskState
+from toolkit.human.tables import VoteRow
 
 if TYPE_CHECKING:
     from toolkit.human.changes import TaskChange
@@ -116,4 +120,17 @@ async def take_back(change: TaskChange, *, note: str | None, suggested_json: str
         row.suggested_data, row.confidence = suggested_json, None
     row.sent_back_to, row.sent_back_by = None, None
     await change.place(change.actors())
-    await change.record("returned", note=note, details={"has_new_data": suggested_json is not None}, is_news=True)
+    details: dict[str, Any] = {"has_new_data": suggested_json is not None}
+    if lapsed := await _drop_votes(change):
+        details["lapsed_votes"] = lapsed
+    await change.record("returned", note=note, details=details, is_news=True)
+
+
+async def _drop_votes(change: TaskChange) -> list[str]:
+    """Take away the votes that were given to something else than the task shows now; returns whose they were."""
+    query = select(VoteRow).where(col(VoteRow.task_id) == change.row.id).order_by(col(VoteRow.at))
+    votes = (await change.session.exec(query)).all()
+    lapsed = [vote for vote in votes if compare(vote.evidence, change.row, vote.output)]
+    for vote in lapsed:
+        await change.session.delete(vote)
+    return [vote.voter for vote in lapsed]
