@@ -53,6 +53,7 @@ class Order(Entity, History, table=True):
     pieces: int = Field(default=1, ge=1)
     colour: Colour = Colour.RED
     wanted_on: date | None = None
+    stamp: bytes | None = None
     paper: File | None = Field(default=None, sa_type=JsonOf(File))
     secret_margin: int = 0
     approved_by: str = ""
@@ -83,6 +84,15 @@ class Note(SQLModel, table=True):
     text: str
     rank: int | None = None
     written_at: datetime | None = None
+
+
+class Country(SQLModel, table=True):
+    """A plain class whose key the caller chooses."""
+
+    __tablename__ = "shop_country"
+
+    code: str = Field(primary_key=True)
+    name: str = ""
 
 
 class Link(SQLModel, table=True):
@@ -126,6 +136,7 @@ def make_shop(*, with_orders_placed: bool = False) -> Toolkit:
         .register_entity(Supplier)
         .register_entity(Order, read_only=["approved_by"], hidden=["secret_margin"])
         .register_entity(Note)
+        .register_entity(Country)
         .register_entity(Link)
         .register_workflow(jump_ahead)
     )

@@ -80,6 +80,13 @@ async def test_pages_of_any_size_make_up_the_whole_list(call: Caller, limit: int
         assert seen == expected, sort
 
 
+@pytest.mark.usefixtures("orders")
+async def test_as_much_as_may_be_asked_can_be_answered(call: Caller) -> None:
+    many = "&".join([f"number.in={','.join(['9%25'] * 200)}", "number.contains=" + "%25" * 2000, *["pieces=3"] * 48])
+
+    assert await numbers(call, many) == []
+
+
 async def test_a_row_that_comes_while_a_list_is_read_moves_nothing(call: Caller) -> None:
     for n in range(4):
         await call.make("order", number=f"A-{n}")
@@ -89,6 +96,57 @@ async def test_a_row_that_comes_while_a_list_is_read_moves_nothing(call: Caller)
     rest = await numbers(call, f"limit=2&after={first['next']}")
 
     assert rest == ["A-1", "A-0"]
+
+
+LONG = ["a" * 4000 + "1", "a" * 4000 + "2", "a" * 99, "ä" * 5000, "b" * 101, "日" * 3000, "", "a" * 4000 + "1"]
+
+
+async def walk(call: Caller, query: str, *, limit: int = 1) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        response = await call("GET", f"/note?{query}&limit={limit}{after}")
+        assert response.status_code == 200, response.text
+        page = response.json()
+        seen += page["items"]
+        if page["next"] is None:
+            return seen
+        after = f"&after={page['next']}"
+
+
+@pytest.mark.parametrize("sort", ["text", "-text", "text,-id", "-rank,text"])
+async def test_a_list_sorted_by_long_texts_is_walked_to_its_end(call: Caller, sort: str) -> None:
+    for at, text in enumerate(LONG):
+        await call.make("note", text=text, rank=at % 2 or None)
+
+    whole = (await call("GET", f"/note?sort={sort}")).json()["items"]
+
+    assert await walk(call, f"sort={sort}") == whole
+    assert len(whole) == len(LONG)
+
+
+@pytest.mark.parametrize("sort", ["text", "-text"])
+async def test_a_cursor_whose_row_has_changed_repeats_what_begins_alike_and_skips_nothing(
+    call: Caller, sort: str
+) -> None:
+    made = [await call.make("note", text="a" * 200 + str(at)) for at in range(4)]
+    await call.make("note", text="b" if sort == "text" else "A")
+    first = (await call("GET", f"/note?sort={sort}&limit=2")).json()
+    await call.change("note", first["items"][1]["id"], text="somewhere else")
+
+    rest = (await call("GET", f"/note?sort={sort}&after={first['next']}")).json()["items"]
+
+    unseen = {note["id"] for note in made} - {note["id"] for note in first["items"]}
+    assert unseen < {note["id"] for note in rest}
+
+
+async def test_a_cursor_is_an_address_whatever_the_rows_say(call: Caller) -> None:
+    for _ in range(2):
+        await call.make("note", text="日" * 100_000)
+
+    cursor = (await call("GET", "/note?sort=text&limit=1")).json()["next"]
+
+    assert len(cursor) < 1000
 
 
 MISFITS: list[tuple[str, str]] = [
@@ -110,6 +168,12 @@ MISFITS: list[tuple[str, str]] = [
     ("after=nonsense", "query.after"),
     ("after=W10", "query.after"),
     ("sort=number&after=WyItaWQiLFsiYSJdXQ", "query.after"),
+    ("sort=" + ",".join(["number"] * 11), "query.sort"),
+    ("&".join(["number=1"] * 51), "query"),
+    ("number.contains=" + "x" * 2001, "query.number.contains"),
+    ("number.in=" + "x" * 2001, "query.number.in"),
+    ("created_at.gt=9999-12-31T23:59:59-14:00", "query.created_at.gt"),
+    ("sort=number&after=WyJudW1iZXIsaWQiLFtbXSwiYSJdXQ", "query.after"),
     ("limit=0", "query.limit"),
     ("limit=1000", "query.limit"),
 ]

@@ -37,6 +37,31 @@ async def test_the_address_of_a_new_row_is_in_the_answer(call: Caller) -> None:
     assert response.headers["location"] == f"/toolkit/v1/entities/note/{response.json()['id']}"
 
 
+async def test_a_key_of_any_script_has_an_address(call: Caller) -> None:
+    for code in ("日本", "a b", "50%", "?#"):
+        made = await call("POST", "/country", json={"code": code, "name": "here"})
+
+        location = made.headers["location"]
+        assert (made.status_code, location.isascii()) == (201, True)
+        found = await call("GET", location.removeprefix("/toolkit/v1/entities"))
+        assert (found.status_code, found.json()) == (200, {"code": code, "name": "here"})
+
+
+async def test_a_key_that_no_address_holds_is_refused(call: Caller) -> None:
+    response = await call("POST", "/country", json={"code": "x" * 201})
+
+    assert (response.status_code, fields_of(response)) == (422, ["code"])
+    assert (await call("GET", "/country")).json()["items"] == []
+
+
+async def test_bytes_are_base64_in_a_row_and_in_its_history(call: Caller) -> None:
+    made = await call.make("order", number="A-1", stamp="_____w==")
+
+    history = (await call("GET", f"/order/{made['id']}/history")).json()["items"]
+
+    assert (made["stamp"], history[0]["values"]["stamp"]) == ("_____w==", "_____w==")
+
+
 MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"number": "A-1", "colour_": "red"}, ["colour_"]),
     ({"number": "A-1", "version": 7, "created_by": "eve", "id": "x"}, ["version", "created_by", "id"]),
@@ -163,7 +188,7 @@ async def test_a_plain_class_is_served_with_a_digest_for_its_version(call: Calle
 async def test_what_there_is_describes_itself(call: Caller) -> None:
     kinds = {kind["name"]: kind for kind in (await call("GET", "")).json()["items"]}
 
-    assert set(kinds) == {"supplier", "order", "note"}  # a link has two keys, and no address
+    assert set(kinds) == {"supplier", "order", "note", "country"}  # a link has two keys, and no address
     assert kinds["order"]["relations"] == {"supplier": "supplier"}
     assert kinds["supplier"]["relations"] == {"order": "order"}
     assert "stateDiagram-v2" in kinds["order"]["fields"]["status"]["life_cycle"]["diagram"]

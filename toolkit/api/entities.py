@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field, TypeAdapter, create_model
@@ -23,6 +24,7 @@ from toolkit.api.references import complete_references
 from toolkit.api.security import requires
 from toolkit.api.services import Installation, Services
 from toolkit.entities import (
+    LONGEST_KEY,
     EntityDescription,
     EntityField,
     EntityPage,
@@ -35,8 +37,8 @@ from toolkit.entities import (
 )
 from toolkit.errors import InvalidInput
 
-Key = Annotated[str, Path(max_length=200)]
-Cursor = Annotated[str | None, Query(max_length=4000, description="The `next` of the page before.")]
+Key = Annotated[str, Path(max_length=LONGEST_KEY)]
+Cursor = Annotated[str | None, Query(max_length=16_000, description="The `next` of the page before.")]
 _OWN_PARAMETERS = frozenset({"sort", "after", "limit", "count", "deleted"})
 _READ, _WRITE, _DELETE = (
     [requires(permission)]
@@ -236,7 +238,7 @@ class _Handlers:
         body = await _read_body(request, services, self._description.create_body)
         row = await _service(services).create(self._name, body)
         key = getattr(row, self._description.key.name)
-        response.headers["Location"] = f"{request.url.path}/{key}"
+        response.headers["Location"] = f"{request.url.path}/{quote(str(key), safe='')}"
         return self._shown(row, response)
 
     async def update(self, *, key: Key, request: Request, services: Installation, response: Response) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.entities.bodies import LONGEST_KEY
 from toolkit.entities.columns import ExactDecimal, JsonOf
 from toolkit.entities.descriptions import EntityDescription, EntityField, Registration, entity_name
 from toolkit.entities.entity import Entity, History, SoftDelete
@@ -12,6 +13,7 @@ from toolkit.entities.service import EntityPage, EntityService, KeptVersion, tag
 from toolkit.entities.triggers import Move, Trigger, Triggers, on_transition
 
 __all__ = [
+    "LONGEST_KEY",
     "Entity",
     "EntityDescription",
     "EntityField",

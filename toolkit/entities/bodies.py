@@ -13,6 +13,9 @@ from toolkit.entities.queries import fit
 from toolkit.errors import InvalidInput
 from toolkit.serialization import field_errors
 
+LONGEST_KEY = 200
+"""Characters of a key as text."""
+
 
 def read_body(description: EntityDescription, body: str | bytes, *, model: type[BaseModel]) -> dict[str, Any]:
     """The fields that a JSON object sets, by name.
@@ -39,6 +42,10 @@ def read_body(description: EntityDescription, body: str | bytes, *, model: type[
             values[name] = fit(description.fields[name], getattr(parsed, name))
         except ValueError as error:
             errors.append({"loc": name, "msg": str(error), "type": "value"})
+    key = description.key.name
+    if len(str(values.get(key, ""))) > LONGEST_KEY:
+        message = f"a key stands in addresses; expected at most {LONGEST_KEY} characters"
+        errors.append({"loc": key, "msg": message, "type": "value"})
     if errors:
         raise _unfit(errors)
     return values

@@ -172,7 +172,7 @@ def _keep_version(connection: Connection, entity: Entity, change: Change) -> Non
             entity_id=entity.id,
             version=change.version,
             action=change.action,
-            values=to_json(values, fallback=str).decode(),
+            values=to_json(values, fallback=str, bytes_mode="base64").decode(),  # as a view shows them
             at=change.at,
             by=change.by,
         )

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from sqlalchemy import BigInteger, ColumnElement, Float, Integer, SmallInteger, and_, cast, false, or_
+from sqlalchemy import BigInteger, ColumnElement, Float, Integer, SmallInteger, and_, cast, false, func, or_, select
+from sqlalchemy.orm import aliased
 from sqlalchemy.types import DateTime
 
 from toolkit.entities.columns import ExactDecimal
@@ -30,6 +31,13 @@ Condition = ColumnElement[bool]
 
 _ORDERED: Final = (int, float, Decimal, datetime, date, time, str)
 _LONGEST_LIST: Final = 200
+# Below what the databases take: SQLite has a limit of 1000 to the depth of a condition, and one of 50,000 bytes to the
+# pattern of a LIKE, in which every character may be escaped.
+_MOST_FILTERS: Final = 50
+_LONGEST_VALUE: Final = 2000
+# So a cursor stays shorter than any address may be, however long the texts are.
+_MOST_SORTED: Final = 10
+_LONGEST_IN_CURSOR: Final = 100
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], Condition]]] = {
     "eq": lambda column, value: column == value,
@@ -68,10 +76,15 @@ def read_filters(
     """Conditions from ``field=value`` and ``field.operator=value``, such as ``total.gt=100``.
 
     Raises:
-        InvalidInput: with one entry a filter: an unknown field or operator, or a value that does not fit.
+        InvalidInput: with one entry a filter: an unknown field or operator, or a value that does not fit; or there are
+            too many of them.
     """
     conditions, errors = [], []
-    for name, text in asked:
+    pairs = list(asked)
+    if len(pairs) > _MOST_FILTERS:
+        message = f"found {len(pairs)} filters, expected at most {_MOST_FILTERS}; `in` takes {_LONGEST_LIST} values"
+        raise InvalidInput(message, errors=[{"loc": "query", "msg": message, "type": "filter"}])
+    for name, text in pairs:
         try:
             conditions.append(_condition(description, name, text, dialect=dialect))
         except ValueError as error:
@@ -129,6 +142,8 @@ def attribute(description: EntityDescription, field: EntityField) -> Any:
 
 
 def _value(field: EntityField, text: str) -> Any:
+    if len(text) > _LONGEST_VALUE:
+        raise ValueError(f"expected a value of at most {_LONGEST_VALUE} characters, found {len(text)}")
     try:
         value = field.adapter.validate_strings(text)
     except ValidationError as error:
@@ -156,12 +171,21 @@ def fit(field: EntityField, value: Any) -> Any:
         raise ValueError("the number has too many digits")
     elif isinstance(value, Decimal) and isinstance(kind, ExactDecimal):
         kind.process_bind_param(value, _ANY_DIALECT)
-    elif isinstance(value, datetime) and isinstance(kind, UtcDateTime) and value.tzinfo is None:
-        raise ValueError("expected a moment with its offset, such as 2026-01-31T12:00:00Z")
+    elif isinstance(value, datetime) and isinstance(kind, UtcDateTime):
+        if value.tzinfo is None:
+            raise ValueError("expected a moment with its offset, such as 2026-01-31T12:00:00Z")
+        return _in_utc(value)
     elif isinstance(value, datetime) and isinstance(kind, DateTime) and value.tzinfo:
-        moment = value.astimezone(UTC)  # SQLite forgets the offset, so there is only one
+        moment = _in_utc(value)  # SQLite forgets the offset, so there is only one
         return moment if kind.timezone else moment.replace(tzinfo=None)
     return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the moment lies outside of the years 1 to 9999 in UTC") from error
 
 
 class _AnyDialect:
@@ -183,10 +207,14 @@ def read_order(description: EntityDescription, asked: str | None) -> list[Order]
     """``"-total,number"`` as an order that ends with the key, so that no two rows share a place; newest first if empty.
 
     Raises:
-        InvalidInput: a field is unknown or has no order.
+        InvalidInput: a field is unknown or has no order, or there are too many of them.
     """
     orders: list[Order] = []
-    for part in (asked or f"-{description.key.name}").split(","):
+    parts = (asked or f"-{description.key.name}").split(",")
+    if len(parts) > _MOST_SORTED:
+        message = f"cannot sort by {len(parts)} fields, expected at most {_MOST_SORTED}"
+        raise InvalidInput(message, errors=[{"loc": "query.sort", "msg": message, "type": "sort"}])
+    for part in parts:
         name = part.strip().removeprefix("-")
         field = description.fields.get(name)
         is_key = field is description.key
@@ -215,10 +243,44 @@ def sorting(description: EntityDescription, orders: Sequence[Order], *, dialect:
 
 
 def cursor_after(description: EntityDescription, orders: Sequence[Order], row: Any) -> str:
-    """Where a list goes on after ``row``."""
-    values = [to_jsonable_python(getattr(row, order.field.name)) for order in orders]
-    text = json.dumps([_signature(orders), values], separators=(",", ":"))
+    """Where a list goes on after ``row``; short enough for an address, whatever the row says."""
+    *values, key = [to_jsonable_python(getattr(row, order.field.name)) for order in orders]
+    kept = [*(_LongText.of(value).pair if _is_long(value) else value for value in values), key]
+    text = json.dumps([_signature(orders), kept], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@dataclass(frozen=True)
+class _LongText:
+    """A text that a cursor has only the beginning of; the row that it stands at has the rest."""
+
+    first: str
+    length: int
+
+    @classmethod
+    def of(cls, text: str) -> _LongText:
+        return cls(text[:_LONGEST_IN_CURSOR], len(text))
+
+    @property
+    def pair(self) -> list[Any]:
+        return [self.first, self.length]
+
+    def whole(self, description: EntityDescription, field: EntityField, key: Any) -> Any:
+        """The text, as the database has it; NULL if the row is gone or says something else by now."""
+        row = aliased(description.entity)
+        text = getattr(row, field.name)
+        unchanged = (func.substr(text, 1, _LONGEST_IN_CURSOR) == self.first, func.length(text) == self.length)
+        return select(text).where(getattr(row, description.key.name) == key, *unchanged).scalar_subquery()
+
+    def may_be_beyond(self, column: Any, whole: Any, *, is_descending: bool) -> Condition:
+        """With the whole text lost, what begins alike is shown again: better twice than never."""
+        beginning = func.substr(column, 1, _LONGEST_IN_CURSOR)
+        reached: Condition = beginning <= self.first if is_descending else beginning >= self.first
+        return and_(whole.is_(None), reached)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > _LONGEST_IN_CURSOR
 
 
 def beyond(description: EntityDescription, orders: Sequence[Order], cursor: str, *, dialect: Dialect) -> Condition:
@@ -233,11 +295,15 @@ def beyond(description: EntityDescription, orders: Sequence[Order], cursor: str,
     for order, value in zip(orders, values, strict=True):
         column = attribute(description, order.field)
         expression, bound = comparable(column, order.field, value, dialect)
+        if isinstance(value, _LongText):
+            expression, bound = column, value.whole(description, order.field, values[-1])
         if value is None:
             further: Condition = false()
             same_here: Condition = column.is_(None)
         else:
             further = expression < bound if order.is_descending else expression > bound
+            if isinstance(value, _LongText):
+                further = or_(further, value.may_be_beyond(column, bound, is_descending=order.is_descending))
             further = or_(further, column.is_(None)) if order.field.is_nullable else further
             same_here = expression == bound
         alternatives.append(and_(*same, further))
@@ -252,7 +318,7 @@ def _read_cursor(orders: Sequence[Order], cursor: str) -> list[Any]:
         if signature == _signature(orders):
             return [_cursor_value(order.field, value) for order, value in zip(orders, values, strict=True)]
         cause: Exception | None = None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         cause = error
     message = "the cursor is not the `next` of a page of this list in this order"
     raise InvalidInput(message, errors=[{"loc": "query.after", "msg": message, "type": "cursor"}]) from cause
@@ -261,7 +327,13 @@ def _read_cursor(orders: Sequence[Order], cursor: str) -> list[Any]:
 def _cursor_value(field: EntityField, value: Any) -> Any:
     if value is None and field.is_nullable:
         return None
+    if isinstance(value, list):
+        return _LongText(fit(field, _text.validate_python(value[0])), _length.validate_python(value[1]))
     return fit(field, field.adapter.validate_json(json.dumps(value)))
+
+
+_text = TypeAdapter(Annotated[str, Field(strict=True, max_length=_LONGEST_IN_CURSOR)])
+_length = TypeAdapter(Annotated[int, Field(strict=True, gt=_LONGEST_IN_CURSOR, lt=2**31)])
 
 
 def _signature(orders: Sequence[Order]) -> str:
