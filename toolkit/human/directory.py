@@ -109,9 +109,10 @@ class Directory:
             except ValueError as error:
                 raise InvalidInput(str(error), errors=[{"loc": "email", "msg": str(error), "type": "email"}]) from error
         async with self._database.session() as session:
-            await self._keep_user(session, user_id, display_name=display_name, email=email, channels=channels)
+            row = await _keep_user(session, user_id, display_name=display_name, email=email, channels=channels)
+            groups = [group for _, group in await _pairs(session, users=[user_id])]
             await record_audit(session, action="user.saved", object_kind="user", object_id=user_id)
-        return await self.get_user(user_id)
+        return _user(row, groups)
 
     async def delete_user(self, user_id: str) -> None:
         """Remove a person, with memberships and substitutions. Tasks keep the id on record.
@@ -133,24 +134,22 @@ class Directory:
         async with self._database.session() as session:
             rows = (await session.exec(select(GroupRow).order_by(col(GroupRow.id)))).all()
             pairs = await _pairs(session)
-        return [
-            UserGroup(
-                id=row.id,
-                display_name=row.display_name,
-                members=[user for user, group in pairs if group == row.id],
-            )
-            for row in rows
-        ]
+        members: dict[str, builtins.list[str]] = {row.id: [] for row in rows}
+        for user, group in pairs:
+            members.setdefault(group, []).append(user)
+        return [UserGroup(id=row.id, display_name=row.display_name, members=members[row.id]) for row in rows]
 
     async def put_group(
         self, group_id: str, *, display_name: str = "", members: Sequence[str] | None = None
     ) -> UserGroup:
         """Add a group, or change one; ``members`` replaces them all, ``None`` leaves them."""
         async with self._database.session() as session:
-            await self._keep_group(session, group_id, display_name=display_name, members=members)
+            row = await _keep_group(session, group_id, display_name=display_name, members=members)
+            query = select(MembershipRow.user_id).where(col(MembershipRow.group_id) == group_id)
+            kept = list((await session.exec(query.order_by(col(MembershipRow.user_id)))).all())
             details = {} if members is None else {"members": list(members)}
             await record_audit(session, action="group.saved", object_kind="group", object_id=group_id, details=details)
-        return next(group for group in await self.list_groups() if group.id == group_id)
+        return UserGroup(id=row.id, display_name=row.display_name, members=kept)
 
     async def delete_group(self, group_id: str) -> None:
         """Remove a group.
@@ -199,11 +198,11 @@ class Directory:
             NotFound: there is none of this id.
         """
         async with self._database.session() as session:
-            row = await session.get(SubstituteRow, substitution_id)
-            if row is None:
+            removed = delete(SubstituteRow).where(col(SubstituteRow.id) == substitution_id)
+            user = (await session.exec(removed.returning(col(SubstituteRow.user_id)))).scalar_one_or_none()
+            if user is None:
                 raise NotFound("substitution", substitution_id)
-            await session.delete(row)
-            await record_audit(session, action="substitution.removed", object_kind="user", object_id=row.user_id)
+            await record_audit(session, action="substitution.removed", object_kind="user", object_id=user)
 
     async def load(
         self,
@@ -233,31 +232,11 @@ class Directory:
             )
             await session.exec(delete(SubstituteRow).where(earlier))
             for row in rows:
-                await session.merge(row)
+                await _upsert(session, row)
             for user_id, user in users.items():
-                await self._keep_user(session, user_id, **user)
+                await _keep_user(session, user_id, **user)
             for group_id, group in groups.items():
-                await self._keep_group(session, group_id, **group)
-
-    async def _keep_user(
-        self,
-        session: AsyncSession,
-        user_id: str,
-        *,
-        display_name: str = "",
-        email: str | None = None,
-        channels: Sequence[str] | None = None,
-    ) -> None:
-        chosen = None if channels is None else json.dumps(list(channels))
-        await session.merge(UserRow(id=user_id, display_name=display_name or user_id, email=email, channels=chosen))
-
-    async def _keep_group(
-        self, session: AsyncSession, group_id: str, *, display_name: str = "", members: Sequence[str] | None = None
-    ) -> None:
-        await session.merge(GroupRow(id=group_id, display_name=display_name or group_id))
-        if members is not None:
-            await session.exec(delete(MembershipRow).where(col(MembershipRow.group_id) == group_id))
-            session.add_all(MembershipRow(user_id=user, group_id=group_id) for user in dict.fromkeys(members))
+                await _keep_group(session, group_id, **group)
 
 
 async def capacity_of(session: AsyncSession, person: str, *, today: date) -> Capacity:
@@ -284,6 +263,43 @@ async def people_of(session: AsyncSession, actors: Sequence[str]) -> set[str]:
         query = select(MembershipRow.user_id).where(col(MembershipRow.group_id).in_(groups))
         people.update((await session.exec(query)).all())
     return people
+
+
+async def _keep_user(
+    session: AsyncSession,
+    user_id: str,
+    *,
+    display_name: str = "",
+    email: str | None = None,
+    channels: Sequence[str] | None = None,
+) -> UserRow:
+    chosen = None if channels is None else json.dumps(list(channels))
+    row = UserRow(id=user_id, display_name=display_name or user_id, email=email, channels=chosen)
+    await _upsert(session, row)
+    return row
+
+
+async def _keep_group(
+    session: AsyncSession, group_id: str, *, display_name: str = "", members: Sequence[str] | None = None
+) -> GroupRow:
+    row = GroupRow(id=group_id, display_name=display_name or group_id)
+    await _upsert(session, row)  # holds the group, so that of two lists of members one comes after the other
+    if members is not None:
+        await session.exec(delete(MembershipRow).where(col(MembershipRow.group_id) == group_id))
+        session.add_all(MembershipRow(user_id=user, group_id=group_id) for user in dict.fromkeys(members))
+        await session.flush()
+    return row
+
+
+async def _upsert(session: AsyncSession, row: UserRow | GroupRow | SubstituteRow) -> None:
+    """Add ``row``, or make the one with its key say the same; somebody else may add or remove it in this moment."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    values = row.model_dump()
+    others = {name: value for name, value in values.items() if name != "id"}
+    statement = insert(type(row)).values(values).on_conflict_do_update(index_elements=["id"], set_=others)
+    await session.exec(statement)
 
 
 async def _pairs(session: AsyncSession, *, users: Sequence[str] | None = None) -> builtins.list[tuple[str, str]]:
