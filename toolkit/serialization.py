@@ -130,6 +130,20 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def check_keys(**keys: str | None) -> None:
+    """Refuse keys that not every database keeps as they are: nothing would be found by them. ``None`` is no key.
+
+    Raises:
+        InvalidInput: one holds a NUL character or half of a surrogate pair.
+    """
+    for name, key in keys.items():
+        if key is not None and storable(key) != key:
+            message = "expected no NUL character and no half of a surrogate pair, which databases do not keep"
+            raise InvalidInput(
+                f"{name} is {key!r}; {message}", errors=[{"loc": name, "msg": message, "type": "characters"}]
+            )
+
+
 def describe(type_: Any) -> str:
     """A type's name as an author would write it."""
     return getattr(type_, "__qualname__", None) or str(type_).replace("typing.", "")

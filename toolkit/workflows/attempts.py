@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.errors import SerializationError, StepTimeout
+from toolkit.serialization import storable
 from toolkit.storage import DataRejected
 from toolkit.workflows.executions import details_of
 from toolkit.workflows.failures import RunCancelled, RunParked, message_of, record_error, revive_error
@@ -81,7 +82,7 @@ class Attempts:
         self.scope, self.task = scope, task
         self.execution = scope.execution
         self.path, self.name, self.kind = path, name, kind
-        self.display_name, self.arguments = display_name, arguments
+        self.display_name, self.arguments = display_name and storable(display_name), arguments
         self.timeout, self.heartbeat_timeout, self.retry = timeout, heartbeat_timeout, retry
         self.can_wait, self.keeps_failures, self.is_deferred = can_wait, keeps_failures, is_deferred
         self.clock = self.execution.engine.runtime.clock

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.errors import Conflict, InvalidInput, NotFound, RunStateError, StorageError
-from toolkit.serialization import codec_for
+from toolkit.serialization import check_keys, codec_for
 from toolkit.storage import OutcomeUnknown, Script
 from toolkit.workflows.bulk import BULK_WORKFLOW, BulkAction, BulkOrder, BulkOutcome, change_runs, meant_by
 from toolkit.workflows.forks import Forked, Wanted, fork_run
@@ -119,10 +119,12 @@ class RunControl:
 
         Raises:
             NotFound: there is no such run, no such step in its journal, or no such workflow here.
-            InvalidInput: the input does not fit the workflow, or the key is one of the toolkit's own.
+            InvalidInput: the input does not fit the workflow, or the key is one of the toolkit's own or holds characters
+                that no database keeps.
             Conflict: the key has started another run, or made a fork of another run, from another step, with another
                 input or with other results.
         """
+        check_keys(idempotency_key=idempotency_key)
         text = None if input is None else await self._changed_input(run_id, _json(input))
         given = {path: codec_for(Any).encode(value) for path, value in (results or {}).items()}
         request_digest = None

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from toolkit.errors import DefinitionError, RunFailed, WrongContext
+from toolkit.serialization import check_keys
 from toolkit.workflows.attributes import Attribute, encode_attributes, encode_tags
 from toolkit.workflows.current import current_engine
 from toolkit.workflows.failures import message_of, revive_error
@@ -201,6 +202,7 @@ class Workflow(Generic[P, R]):
         more["idempotency_key"] = check_idempotency_key(more.get("idempotency_key"))
         if tags or attributes:
             more["attributes"] = encode_tags(tags) + encode_attributes(attributes or {})
+        check_keys(idempotency_key=more.get("idempotency_key"))
         text = self.signature.encode(arguments)
         length = deadline if deadline is not None else self.deadline
         if length is not None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from toolkit.errors import Conflict, NotFound, RunFailed, RunStateError, StorageError
-from toolkit.serialization import codec_for
+from toolkit.serialization import check_keys, codec_for
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
@@ -302,6 +302,7 @@ class Engine:
 
         Raises:
             Conflict: the key started a run with other arguments.
+            InvalidInput: the key holds characters that no database keeps.
             NotFound: the workflow is not registered here.
         """
         arguments = workflow.signature.bind(args, kwargs)
@@ -371,9 +372,10 @@ class Engine:
 
         Raises:
             Conflict: the idempotency key has emitted this event with another payload.
-            InvalidInput: the key is one of the toolkit's own.
+            InvalidInput: a key is one of the toolkit's own, or holds characters that no database keeps.
         """
         check_event_key(key)
+        check_keys(key=key, idempotency_key=idempotency_key, run_id=run_id)
         text = payload_json if payload_json is not None else codec_for(Any).encode(payload)
         event = NewEvent(self.new_id(), key, text, run_id, idempotency_key)
         emitted: Emitted = await self._submit_durably(EmitEvent(event))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolkit.serialization import storable
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope
@@ -49,7 +50,7 @@ async def leave_mark(
         arguments=arguments,
         result=result,
         details=details,
-        display_name=display_name,
+        display_name=display_name and storable(display_name),
         epoch=execution.epoch,
     )
     return await execution.record(record, is_shielded=scope.is_shielded, **more)

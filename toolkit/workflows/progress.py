@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from toolkit.errors import WrongContext
-from toolkit.serialization import codec_for
+from toolkit.serialization import codec_for, storable
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import NoteProgress
 from toolkit.workflows.scopes import current_scope, require_scope
@@ -42,6 +42,7 @@ async def message(text: str, **fields: Any) -> None:
     scope.check_session("message")
     path = scope.next_path("message")
     if await find_mark(scope, path, name="message") is None:
+        text = storable(text)
         line = codec_for(Any).encode({"text": text, **fields})
         await leave_mark(scope, path, name="message", result=line, display_name=text[:200])
 

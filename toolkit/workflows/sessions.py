@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.errors import SerializationError, SessionError
 from toolkit.ids import new_id as any_id
+from toolkit.serialization import check_keys
 from toolkit.storage import Payloads, Statement, adapt, payloads_of, uninterrupted
 from toolkit.workflows import statements as sql
 from toolkit.workflows.current import current_engine
@@ -144,7 +145,12 @@ async def insert_event(
     new_id: Callable[[], str] | None = None,
     idempotency_key: str | None = None,
 ) -> None:
-    """Leave an event, without its number, in the caller's transaction; an engine numbers and delivers it after."""
+    """Leave an event, without its number, in the caller's transaction; an engine numbers and delivers it after.
+
+    Raises:
+        InvalidInput: a key holds characters that no database keeps.
+    """
+    check_keys(key=key, idempotency_key=idempotency_key, run_id=run_id)
     connection = await session.connection()
     dialect = "sqlite" if connection.dialect.name == "sqlite" else "postgresql"
     make_id = new_id or any_id

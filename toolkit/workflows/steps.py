@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from toolkit.errors import DefinitionError
+from toolkit.serialization import storable
 from toolkit.workflows.attempts import seconds_of
 from toolkit.workflows.calls import run_step
 from toolkit.workflows.retries import RetryPolicy
@@ -132,3 +133,5 @@ def check_name(what: str, name: str) -> None:
         raise DefinitionError(
             f"{what} has the name {name!r}; expected 1 to 200 characters without '/' and without white space"
         )
+    if storable(name) != name:
+        raise DefinitionError(f"{what} has the name {name!r}; expected characters that a database keeps")

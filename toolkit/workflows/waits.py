@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from toolkit.errors import WaitTimeout, WrongContext
-from toolkit.serialization import codec_for
+from toolkit.serialization import check_keys, codec_for, storable
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
 from toolkit.workflows.keys import ANSWERED, check_event_key
 from toolkit.workflows.marks import find_mark, leave_mark
@@ -48,6 +48,7 @@ async def wait_on_record(
     execution = scope.execution
     if path in execution.journal:
         return execution.expect(execution.journal[path], kind=kind, name=name)
+    check_keys(key=event_key)
     await scope.begin()
     if path in execution.journal:  # it has ended while a pause held us up
         return execution.expect(execution.journal[path], kind=kind, name=name)
@@ -63,7 +64,7 @@ async def wait_on_record(
             deadline_at=deadline_at,
             reference=reference,
             arguments=arguments,
-            display_name=display_name,
+            display_name=display_name and storable(display_name),
             created_at=execution.moment(),
         )
         if child is not None:
@@ -147,8 +148,8 @@ async def wait_for_event(
 
     Raises:
         WaitTimeout: the limit passed first.
+        InvalidInput: the key is one of the toolkit's own, or holds characters that no database keeps.
         SerializationError: the payload does not fit ``payload_type``.
-        InvalidInput: the key is one of the toolkit's own.
         WrongContext: outside a workflow.
     """
     scope = _require_wait("wait_for_event")
@@ -252,7 +253,7 @@ async def emit_event(
     ``idempotency_key`` the first is kept, whoever emits the others.
 
     Raises:
-        InvalidInput: the key is one of the toolkit's own.
+        InvalidInput: a key is one of the toolkit's own, or holds characters that no database keeps.
         WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
     """
     check_event_key(key)
@@ -278,6 +279,7 @@ async def _emit_once(
 ) -> None:
     path = scope.next_path(f"emit:{key}")
     if await find_mark(scope, path, name=key) is None:
+        check_keys(key=key, idempotency_key=idempotency_key, run_id=run_id)
         event = NewEvent(scope.execution.engine.new_id(), key, text, run_id, idempotency_key)
         await leave_mark(scope, path, name=key, arguments=text, event=event)
 
