@@ -186,6 +186,19 @@ def test_what_is_not_said_clearly_is_refused(post: Post) -> None:
     assert "PATH=JSON" in post.refused("fork", "a-run", "--result", "pay/0=done")
 
 
+def test_odd_moments_numbers_and_texts_are_answered_in_one_line(post: Post) -> None:
+    post.begin("collect", "book")
+
+    assert "is no moment" in post.refused("list", "--since", "99999999d")
+    assert "is no moment" in post.refused("list", "--since", f"{'9' * 5000}d")
+    assert "years 1 to 9999" in post.refused("list", "--until", "9999-12-31T23:59:59-01:00")
+    assert "years 1 to 9999" in post.refused("list", "--attribute", "due<9999-12-31T23:59:59-01:00")
+    assert "up to 500 digits" in post.refused("list", "--attribute", "total>1e999999999")
+    assert "half of a surrogate pair" in post.refused("list", "--error", "\udcff")
+    assert len(post.runs("list", "--since", "0001-01-01", "--until", "9999-12-31")) == 1
+    assert post.runs("list", "--attribute", "customer=1e999999999") == []
+
+
 def test_the_commands_of_the_documentation_are_run(post: Post) -> None:
     """Every ``toolkit runs`` line of docs/runs.md, with a run of ours for each RUN and JOB."""
     commands = re.findall(r"^toolkit runs .+$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +35,11 @@ async def greet(name: str) -> str:
     if name == "nobody":
         raise ValueError("there is 100% nobody_to greet")
     return f"hello {name}"
+
+
+@workflow()
+async def pay() -> None:
+    raise ValueError("Überweisung fehlt")
 
 
 @workflow()
@@ -175,6 +180,83 @@ async def test_runs_are_found_by_the_text_of_their_error(start_engine: StartEngi
     assert summary.error_summary == "ValueError: there is 100% nobody_to greet"
 
 
+async def test_an_error_is_found_in_any_case_of_any_alphabet(start_engine: StartEngine) -> None:
+    engine = await start_engine(pay)
+    with pytest.raises(RunFailed):
+        await asyncio.wait_for((await engine.start(pay)).result(), 10)
+
+    for text in ("Überweisung", "überweisung", "ÜBERWEISUNG", "überweisung_"):
+        assert len(await found(engine, error=text)) == (0 if text.endswith("_") else 1), text
+
+
+async def test_every_digit_of_an_exact_number_is_kept_and_compared(start_engine: StartEngine) -> None:
+    engine = await start_engine(greet)
+    account, rate = 10**30 + 1, Decimal("12345678901234567890.12345678901234567890")
+    run_id = await started(engine, "ada", attributes={"account": account, "rate": rate})
+
+    assert (await engine.get_run(run_id)).summary.attributes == {"account": account, "rate": rate}
+    assert await found(engine, attributes=[f"account={account}", f"rate={rate}0"]) == [run_id]
+    assert await found(engine, attributes=[f"account={account + 1}"]) == []
+
+
+async def test_any_number_of_ids_may_be_named(start_engine: StartEngine) -> None:
+    engine = await start_engine(greet)
+    run_ids = [await started(engine, name) for name in ("ada", "bob")]
+
+    assert await found(engine, ids=[*run_ids, *map(str, range(40_000))]) == run_ids[::-1]
+    assert await engine.count_runs(RunFilter(ids=run_ids[:1] * 200, workflows=["greet"] * 40_000)) == 1
+
+
+BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+BEFORE, AFTER = timezone(timedelta(hours=1)), timezone(timedelta(hours=-1))
+
+
+@pytest.mark.parametrize(
+    ("where", "is_found"),
+    [
+        ({"created_from": BEGINNING, "created_until": END}, True),
+        ({"finished_from": BEGINNING, "finished_until": END}, True),
+        ({"created_from": datetime(1960, 1, 1, tzinfo=UTC)}, True),
+        ({"created_until": datetime(1960, 1, 1, tzinfo=UTC)}, False),
+        ({"created_from": END}, False),
+        ({"attributes": ["total<1e400", "due<9999-12-31T23:59:59Z", "total>-1e400"]}, True),
+        ({"attributes": ["reference=1e999999999"]}, True),
+        ({"attributes": ["reference=9999-12-31T23:59:59-01:00"]}, False),
+    ],
+)
+async def test_the_ends_of_time_and_of_numbers_may_be_named(
+    start_engine: StartEngine, where: dict[str, Any], *, is_found: bool
+) -> None:
+    engine = await start_engine(greet)
+    attributes: dict[str, Attribute] = {"total": 1, "due": DUE, "reference": "1e999999999"}
+    run_id = await started(engine, "ada", attributes=attributes)
+
+    assert await found(engine, **where) == ([run_id] if is_found else [])
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        RunFilter(created_until=END.replace(tzinfo=AFTER)),
+        RunFilter(created_from=BEGINNING.replace(tzinfo=BEFORE)),
+        RunFilter(finished_until=END.replace(tzinfo=AFTER)),
+        RunFilter(attributes=["total>=1e999999999"]),
+        RunFilter(attributes=["due<9999-12-31T23:59:59-01:00"]),
+        RunFilter(error="x" * 501),
+        RunFilter(error="\udcff"),
+        RunFilter(error="a\x00b"),
+        RunFilter(workflows=["a\x00b"]),
+        RunFilter(ids=["\ud800"]),
+        RunFilter(tags=["\ud800"]),
+        RunFilter(attributes=["note=\ud800"]),
+        RunFilter(started_by="\x00"),
+    ],
+)
+def test_what_no_run_could_have_is_refused_and_not_looked_for(where: RunFilter) -> None:
+    with pytest.raises(InvalidInput):
+        page_query(where, after=None, limit=1)
+
+
 async def test_pages_go_on_where_the_last_one_ended(start_engine: StartEngine) -> None:
     engine = await start_engine(greet)
     ids = [await started(engine, f"guest {at}", tags=["guest"]) for at in range(5)]
@@ -260,6 +342,11 @@ async def test_a_moment_without_a_time_zone_is_refused(database: Database) -> No
         ("total", Decimal("Infinity")),
         ("text", "x" * 501),
         ("text", "\x00"),
+        ("text", "\ud800"),
+        ("due", datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+        pytest.param("total", 10**5000, id="long"),
+        ("total", Decimal("1e999999999")),
+        ("total", Decimal("1e-999999999")),
         ("list", ["a"]),
     ],
 )
@@ -272,6 +359,9 @@ def test_equal_numbers_are_one_text() -> None:
     assert {number_text(value) for value in (100, 100.0, "100.00", Decimal("1E+2"), "+100")} == {"100"}
     assert number_text("-0.0") == "0"
     assert number_text("much") is None
+    assert {number_text(value) for value in ("0.10", 0.1, "1e-1")} == {"0.1"}
+    assert number_text(10**30 + 1) == "1000000000000000000000000000001"
+    assert number_text("1e999999999") is None
 
 
 def test_values_come_back_as_what_they_were() -> None:

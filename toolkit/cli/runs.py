@@ -327,11 +327,11 @@ def _where(
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    if ago := re.fullmatch(r"(\d+)([mhd])", text):
-        return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
     try:
+        if ago := re.fullmatch(r"(\d+)([mhd])", text):
+            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{text!r} is no moment; expected such as 2026-01-31, 2026-01-31T12:00+01:00, 30m, 12h or 7d"
         ) from error

@@ -66,6 +66,7 @@ def connect(path: Path, *, synchronous: str = "FULL") -> sqlite3.Connection:
     connection.execute(f"PRAGMA synchronous={synchronous}")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA temp_store=MEMORY")
+    connection.create_function("toolkit_lower", 1, lambda text: text and text.lower(), deterministic=True)
     return connection
 
 
@@ -108,7 +109,7 @@ def look(connection: sqlite3.Connection, query: Query, payloads: Payloads | None
     """The rows of one reading statement, outside a transaction."""
     try:
         rows = perform(connection, query)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
         raise _as_storage_error(error) from error
     return rows if payloads is None else payloads.decoded(rows)
 

@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
 from toolkit.errors import InvalidInput
+from toolkit.serialization import storable
 from toolkit.storage import for_rows, insert
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import AttachedRows
@@ -141,7 +142,7 @@ def tag_name(tag: str) -> str:
     Raises:
         InvalidInput: it is empty, too long, or holds what no database takes.
     """
-    if not isinstance(tag, str) or not tag.strip() or len(tag) > LONGEST_NAME or "\x00" in tag:
+    if not isinstance(tag, str) or not tag.strip() or len(tag) > LONGEST_NAME or storable(tag) != tag:
         raise _refusal("tags", f"found the tag {tag!r}; expected 1 to {LONGEST_NAME} characters")
     return _TAG_MARK + tag
 
@@ -164,14 +165,18 @@ def read_attributes(rows: Iterable[AttributeRow]) -> tuple[tuple[str, ...], dict
 
 
 def number_text(value: float | Decimal | str) -> str | None:
-    """A number as it is kept, so that equal numbers are equal texts; ``None`` if it is none."""
+    """A number as it is kept, so that equal numbers are equal texts; ``None`` if it is none, or too long to be kept."""
     try:
-        number = Decimal(str(value))
+        number = Decimal(str(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
-    if not number.is_finite():
+    if not number.is_finite() or (number and abs(number.adjusted()) > LONGEST_TEXT):
         return None
-    return format(number.normalize(), "f") if number else "0"
+    if not number:
+        return "0"
+    text = format(number, "f")  # every digit; what rounds, such as normalize(), does so to 28
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text if len(text) <= LONGEST_TEXT else None
 
 
 def moment_position(moment: datetime) -> float:
@@ -181,23 +186,34 @@ def moment_position(moment: datetime) -> float:
 
 
 def moment_value(moment: datetime) -> str:
-    """An aware moment as it is kept."""
+    """An aware moment as it is kept.
+
+    Raises:
+        OverflowError: in UTC it lies outside the years 1 to 9999.
+    """
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _encode(name: str, value: Any) -> tuple[str, str, float | None]:
     if isinstance(value, str):
-        if len(value) > LONGEST_TEXT or "\x00" in value:
-            raise _refusal(name, f"found {len(value)} characters; expected at most {LONGEST_TEXT} without NUL")
+        if len(value) > LONGEST_TEXT or storable(value) != value:
+            raise _refusal(
+                name,
+                f"found {len(value)} characters; expected at most {LONGEST_TEXT}, without NUL and halves of surrogate "
+                "pairs",
+            )
         return "text", value, None
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise _refusal(name, f"found the naive moment {value!r}; give it a time zone")
-        return "time", moment_value(value), moment_position(value)
+        try:
+            return "time", moment_value(value), moment_position(value)
+        except OverflowError:
+            raise _refusal(name, f"found {value!r}, which lies outside the years 1 to 9999 in UTC") from None
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         text = number_text(value)
-        if text is None or len(text) > LONGEST_TEXT:
-            raise _refusal(name, f"found {value!r}, which is no number to compare with")
+        if text is None:
+            raise _refusal(name, f"found a number that is not finite, or has more than {LONGEST_TEXT} digits")
         return "number", text, float(text)
     raise _refusal(
         name, f"found {value!r} of type {type(value).__name__}; expected a text, a number or an aware datetime"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from toolkit.errors import InvalidInput
 from toolkit.ids import uuid7
-from toolkit.workflows.attributes import moment_position, moment_value, number_text, tag_name
+from toolkit.serialization import check_keys
+from toolkit.workflows.attributes import LONGEST_TEXT, moment_position, moment_value, number_text, tag_name
 from toolkit.workflows.states import RunState
 
 _CONDITION = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,99})\s*(>=|<=|>|<|=)\s*(.*)", re.DOTALL)
 # Ids are made by the processes that start runs; their clocks may differ from the database's, but not by this much.
 _CLOCK_SLACK = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FEW = 100  # more values than this are one parameter: PostgreSQL takes 32,767 of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,10 @@ def conditions_of(where: RunFilter, *, after: str | None = None, but_not: Sequen
     ``but_not`` are workflows that are never meant.
 
     Raises:
-        InvalidInput: a condition on an attribute cannot be read, or a moment is naive.
+        InvalidInput: a condition on an attribute cannot be read, a moment is naive or outside the years 1 to 9999 in
+            UTC, or a text holds characters that no database keeps.
     """
+    _check_texts(where, after=after)
     clause = _Clause()
     clause.among("workflow", where.workflows)
     clause.among("state", [RunState(state).value for state in where.states])
@@ -69,10 +74,13 @@ def conditions_of(where: RunFilter, *, after: str | None = None, but_not: Sequen
     for column in ("created", "finished"):
         clause.between(f"{column}_at", getattr(where, f"{column}_from"), getattr(where, f"{column}_until"))
     # Ids are in the order of time: a range of creation is a range of the primary key.
-    if where.created_from is not None:
-        clause.add("id >= {}", uuid7(where.created_from - _CLOCK_SLACK, 0))
-    if where.created_until is not None:
-        clause.add("id < {}", uuid7(where.created_until + _CLOCK_SLACK, 0))
+    for comparison, moment, slack in (
+        (">=", where.created_from, -_CLOCK_SLACK),
+        ("<", where.created_until, _CLOCK_SLACK),
+    ):
+        bound = _id_at(moment, slack)
+        if bound is not None:
+            clause.add(f"id {comparison} {{}}", bound)
     for column in ("started_by", "parent_id", "forked_from"):
         if getattr(where, column) is not None:
             clause.add(f"{column} = {{}}", getattr(where, column))
@@ -111,20 +119,26 @@ class _Clause:
         self._texts.append((text.format(*(f"?{mark}" for mark in marks)), text.format(*(f"${mark}" for mark in marks))))
 
     def among(self, column: str, values: Sequence[Any]) -> None:
-        if values:
+        if 0 < len(values) <= _FEW:
             self.add(f"{column} IN ({', '.join('{}' for _ in values)})", *values)
+        elif values:
+            self._values.append(list(values))
+            at = len(self._values)
+            sqlite = f"{column} IN (SELECT value FROM json_each(?{at}))"  # noqa: S608 - a column of ours
+            self._texts.append((sqlite, f"{column} = ANY(${at}::text[])"))
 
     def between(self, column: str, begin: datetime | None, end: datetime | None) -> None:
         for comparison, moment in ((">=", begin), ("<", end)):
             if moment is not None:
-                _check_aware(column, moment)
-                self.add(f"{column} {comparison} {{}}", moment)
+                self.add(f"{column} {comparison} {{}}", _in_utc(column, moment))
 
     def containing(self, column: str, text: str) -> None:
         pattern = re.sub(r"([\\%_])", r"\\\1", text)
-        self.add(f"{column} LIKE {{}} ESCAPE '\\'", f"%{pattern}%")
-        sqlite, postgresql = self._texts.pop()  # LIKE knows no case on SQLite, ILIKE none on PostgreSQL
-        self._texts.append((sqlite, postgresql.replace(" LIKE ", " ILIKE ")))
+        self._values.append(f"%{pattern}%")
+        at = len(self._values)
+        # SQLite itself knows the case of ASCII letters only.
+        sqlite = f"toolkit_lower({column}) LIKE toolkit_lower(?{at}) ESCAPE '\\'"
+        self._texts.append((sqlite, f"{column} ILIKE ${at} ESCAPE '\\'"))
 
     def having(self, text: str, *values: Any) -> None:
         """The run has an attribute ``a`` for which ``text`` holds: its index is asked first, not every run."""
@@ -145,7 +159,11 @@ def _attribute(condition: str) -> tuple[Any, ...]:
         either = " OR ".join(f"(a.kind = '{kind}' AND a.value = {{}})" for kind, _ in same)
         return f"a.name = {{}} AND ({either})", name, *(text for _, text in same)
     if number is None and moment is None:
-        raise _refusal(condition, f"{comparison} compares numbers and moments, and {value!r} is neither")
+        raise _refusal(
+            condition,
+            f"{comparison} compares numbers of up to {LONGEST_TEXT} digits and aware moments of the years 1 to 9999, "
+            f"and {value!r} is neither",
+        )
     kind, position = ("number", float(number)) if number is not None else ("time", moment_position(moment))  # type: ignore[arg-type]  # one of the two is there
     return f"a.name = {{}} AND a.kind = '{kind}' AND a.position {comparison} {{}}", name, position
 
@@ -154,16 +172,47 @@ def _moment(value: str) -> datetime | None:
     """An aware moment, or ``None``; one without a time zone is not guessed at."""
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else None
 
 
-def _check_aware(column: str, moment: datetime) -> None:
+def _in_utc(column: str, moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise InvalidInput(
             f"the moment for {column} is naive: {moment!r}; give it a time zone",
             errors=[{"loc": column, "msg": "expected a time zone", "type": "timezone"}],
+        )
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(
+            f"the moment for {column} is {moment.isoformat()}, which lies outside the years 1 to 9999 in UTC",
+            errors=[{"loc": column, "msg": "expected a moment in the years 1 to 9999", "type": "moment"}],
+        ) from None
+
+
+def _id_at(moment: datetime | None, slack: timedelta) -> str | None:
+    """The id that a run of that moment, give or take, would have; ``None`` where ids tell nothing."""
+    if moment is None:
+        return None
+    try:
+        return uuid7(moment + slack, 0) if moment + slack >= _EPOCH else None
+    except OverflowError:
+        return None
+
+
+def _check_texts(where: RunFilter, *, after: str | None) -> None:
+    check_keys(after=after)
+    for field in fields(where):
+        given = getattr(where, field.name)
+        for each in [given] if isinstance(given, str) else given if isinstance(given, Sequence) else ():
+            check_keys(**{field.name: each})
+    if where.error is not None and len(where.error) > LONGEST_TEXT:
+        message = f"expected at most {LONGEST_TEXT} characters"
+        raise InvalidInput(
+            f"the text to look for in errors has {len(where.error)} characters; {message}",
+            errors=[{"loc": "error", "msg": message, "type": "string_too_long"}],
         )
 
 
