@@ -91,14 +91,15 @@ async def emits_from_a_step(odd: list[int]) -> None:
 @workflow()
 async def tries(odd: list[int]) -> list[str]:
     text, refused = "".join(map(chr, odd)), []
-    for name, call in {
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
         "wait": lambda: wait_for_event(text),
         "emit": lambda: emit_event(text),
         "emit once": lambda: emit_event("key", idempotency_key=text),
         "wait for a run": lambda: wait_for_completion(text),
         "start": lambda: greet.with_options(idempotency_key=text).start("Ada"),
         "step": lambda: emits_from_a_step(odd),
-    }.items():
+    }
+    for name, call in calls.items():
         try:
             await call()
         except InvalidInput:

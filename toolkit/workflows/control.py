@@ -119,8 +119,8 @@ class RunControl:
 
         Raises:
             NotFound: there is no such run, no such step in its journal, or no such workflow here.
-            InvalidInput: the input does not fit the workflow, or the key is one of the toolkit's own or holds characters
-                that no database keeps.
+            InvalidInput: the input does not fit the workflow; or the key is one of the toolkit's own, or no database
+                keeps it.
             Conflict: the key has started another run, or made a fork of another run, from another step, with another
                 input or with other results.
         """
