@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from functools import cache, partial
 from typing import Any, cast
 from urllib.parse import quote
@@ -47,7 +46,7 @@ from pydantic_ai.models import Model, ModelRequestContext, ModelRequestParameter
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDefinition
 from pydantic_core import to_jsonable_python
 
-from toolkit.agents.accounts import Account, reporting_to
+from toolkit.agents.accounts import NOTHING, Account, reporting_to
 from toolkit.agents.approvals import Verdict, decide, digest_of_call
 from toolkit.agents.calls import AgentCall, current_call
 from toolkit.agents.events import shown, tell
@@ -62,6 +61,8 @@ from toolkit.workflows import RetryPolicy, checkpoint, step_context
 
 replay_scope: Any = getattr(durable_exec, "replay_scope", None)
 """What keeps replayed work out of traces; pydantic-ai has it since 2.68."""
+
+_TOOL_CALL = Usage(tool_calls=1)
 
 pydantic_ai.BANNER_ENABLED = False  # what a process prints is for its own program to say
 
@@ -214,7 +215,7 @@ class CheckpointDurability(BaseDurabilityCapability[Any]):
         except (ModelRetry, ToolFailed, ToolRetryError) as told:
             tell(current, "tool_result", f"{place}/result", **named, error=str(told))
             raise
-        current.spent.add(Usage(tool_calls=1), Decimal(0))
+        current.spent.usage += _TOOL_CALL
         tell(current, "tool_result", f"{place}/result", **named, result=shown(result))
         return result
 
@@ -352,7 +353,7 @@ async def _perform(
         context.details.update(_priced(cast("dict[str, Any]", value), call))
     row = {"value": value}
     spending = below.total()
-    if spending != Spending():
+    if spending is not NOTHING:
         row["spending"] = spending.model_dump(mode="json")
     made.append(row)
     return _encode(row)

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
 
-from toolkit.agents.accounts import Account
+from toolkit.agents.accounts import NOTHING, Account
 from toolkit.agents.attachments import read_message
 from toolkit.agents.calls import AgentCall, current_call, entered, upwards
 from toolkit.agents.changes import Definition
@@ -54,7 +54,7 @@ class Work(Generic[OutputT]):
         """What was used so far, with the agents below."""
         if self._settled is not None:
             return self._settled
-        return self._call.total() if self._call is not None else Spending()
+        return self._call.total() if self._call is not None else NOTHING
 
     def settle(self, result: AgentRunResult[OutputT]) -> None:
         """Take over what ``result`` says was used: that of a step on record was used in an earlier process."""
