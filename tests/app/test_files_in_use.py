@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from pydantic import BaseModel
 from sqlmodel import Field
 
 from toolkit import Toolkit
+from toolkit.agents import Agent, History
 from toolkit.config import Settings
 from toolkit.entities import Entity, JsonOf
 from toolkit.files import File
 from toolkit.human import Human
+from toolkit.storage import CompressedPayloads, PayloadCodec
+from toolkit.testing import ScriptedModel
 from toolkit.workflows import RunState, step, wait_for_event, workflow
 
 
@@ -96,3 +100,53 @@ async def test_a_file_in_use_is_not_deleted(database_url: str, tmp_path: Path) -
         await run.result()
         await call("DELETE", f"/entities/paper/{paper['id']}", headers={"if-match": "*"})
         assert [await delete(file) for file in (given, derived, shown, filed)] == [(204, [])] * 4
+
+
+class Talk(Entity, table=True):
+    __tablename__ = "kept_talk"
+
+    history: History | None = Field(default=None, sa_type=JsonOf(History))
+
+
+reader: Agent[str] = Agent("reader", model="reading", keep_history=True)
+
+
+@workflow()
+async def begin_talk(about: File) -> History:
+    history = (await reader(about)).history
+    assert history is not None
+    return history
+
+
+@workflow()
+async def go_on_talking(history: History) -> str:
+    await wait_for_event("asked.more")
+    return (await reader("And now?", history=history)).output
+
+
+@pytest.mark.parametrize("codec", [None, CompressedPayloads(above=1)])
+async def test_a_file_in_a_history_is_kept_while_somebody_has_the_history(
+    database_url: str, tmp_path: Path, codec: PayloadCodec | None
+) -> None:
+    app = Toolkit("Talks", payload_codec=codec).register_workflow(begin_talk).register_workflow(go_on_talking)
+    app.register_entity(Talk).register_model_factory("reading", lambda settings: ScriptedModel("one", "two").model)
+    settings = Settings.of({"database": {"url": database_url}}, folder=tmp_path)
+    async with app.running(settings=settings):
+        call = Caller(app)
+        file = await File.upload(content=b"%PDF-1.4 a paper", filename="paper.pdf")
+
+        async def references() -> list[str]:
+            response = await call("DELETE", f"/files/{file.id}")
+            return [] if response.status_code == 204 else list(response.json()["details"]["references"])
+
+        history = await (await app.start(begin_talk, file)).result()
+        run = await app.start(go_on_talking, history)
+        talk = (await call("POST", "/entities/talk", json={"history": history.model_dump(mode="json")})).json()
+        await until(lambda: app.services.engine.list_runs(state=RunState.SUSPENDED))
+
+        assert await references() == [f"run {run.id}", f"Talk {talk['id']}"]
+        await app.services.engine.emit_event("asked.more")
+        assert await run.result() == "two"
+        assert await references() == [f"Talk {talk['id']}"]
+        await call("DELETE", f"/entities/talk/{talk['id']}", headers={"if-match": "*"})
+        assert await references() == []

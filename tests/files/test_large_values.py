@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from toolkit.agents import History
 from toolkit.clock import SystemClock
 from toolkit.errors import ConfigurationError, StorageError
 from toolkit.files import File, FileStorages, FileStore, FileSweeper, LargeValues
@@ -44,6 +45,12 @@ async def test_a_value_that_refers_to_a_file_stays_where_a_deletion_looks_for_it
     file = File(id=new_id(), filename="x" * 2000, content_type="a/b", size=1, sha256="a" * 64).model_dump_json()
 
     assert await values.keep(file, run_id=new_id()) == file
+
+
+async def test_a_value_that_refers_to_a_history_stays_where_a_deletion_looks_for_it(values: LargeValues) -> None:
+    talk = History(id=new_id(), agent="x" * 2000, messages=2).model_dump_json()
+
+    assert await values.keep(talk, run_id=new_id()) == talk
 
 
 @pytest.mark.parametrize("text", ["", "null", '"@values:x"', "[1, 2]", "x" * 1000, "ü" * 500])

@@ -1,6 +1,7 @@
 """What alive refers to a file: runs that go on, tasks that are open, entities. Only here is every room known.
 
 References travel inside JSON texts, so the texts are searched for the file's id; ids are long enough to be no accident.
+A history of an agent is a reference too, to messages in which files may be: who has one of those needs them as well.
 What a codec has encoded is decoded and searched here, page by page: the database cannot look into it.
 """
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST = 20
 _PAGE = 500
+_IDS_AT_ONCE = 50
+"""Of histories that hold one file there may be many; SQLite takes a thousand terms in one expression."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,10 @@ class _Place:
     key: str
     columns: Sequence[str]
 
-    def query(self) -> str:
-        """A page of what may hold the id: rows that do, and rows that are encoded."""
-        held = " OR ".join(f"{column} LIKE :id OR {column} LIKE :mark" for column in self.columns)
+    def query(self, count: int) -> str:
+        """A page of what may hold one of ``count`` ids: rows that do, and rows that are encoded."""
+        wanted = ["mark", *(f"id{number}" for number in range(count))]
+        held = " OR ".join(f"{column} LIKE :{name}" for column in self.columns for name in wanted)
         order = f"{self.owner}, {self.key}"
         return (
             f"SELECT {order}, {', '.join(self.columns)} FROM {self.rows} AND ({held}) "  # noqa: S608 - names are our own
@@ -55,6 +59,7 @@ _PLACES = (
         ["files", "input", "suggested_data"],
     ),
 )
+_HISTORIES = _Place("history", "toolkit_agent_history WHERE id IS NOT NULL", "id", "id", ["messages"])
 
 
 def references_in(entities: Iterable[type[Any]]) -> References:
@@ -63,34 +68,43 @@ def references_in(entities: Iterable[type[Any]]) -> References:
 
     async def references(file: File, session: AsyncSession) -> Sequence[str]:
         found: dict[str, None] = {}
+        sought = [file.id, *[history async for history in _owners(_HISTORIES, [file.id], session)]]
         for place in _PLACES:
             count = 0
-            async for owner in _owners(place, file, session):
+            async for owner in _owners(place, sought, session):
                 count += f"{place.kind} {owner}" not in found
                 found[f"{place.kind} {owner}"] = None
                 if count >= _MOST:
                     break
         for entity in known:
-            found |= dict.fromkeys(await _in_entity(entity, file, session))
+            found |= dict.fromkeys(await _in_entity(entity, sought, session))
         return list(found)
 
     return references
 
 
-async def _owners(place: _Place, file: File, session: AsyncSession) -> AsyncIterator[str]:
+async def _owners(place: _Place, sought: Sequence[str], session: AsyncSession) -> AsyncIterator[str]:
+    """Whose rows hold one of the ids that are ``sought``; some more than once."""
+    for start in range(0, len(sought), _IDS_AT_ONCE):
+        async for owner in _owners_of_some(place, sought[start : start + _IDS_AT_ONCE], session):
+            yield owner
+
+
+async def _owners_of_some(place: _Place, sought: Sequence[str], session: AsyncSession) -> AsyncIterator[str]:
     from sqlalchemy import text
 
     from toolkit.storage import MARK, payloads_of
 
     payloads = payloads_of((await session.connection()).dialect)
     after = {"owner": "", "key": ""}
+    ids = {f"id{number}": f"%{one}%" for number, one in enumerate(sought)}
     while True:
-        query = text(place.query()).bindparams(id=f"%{file.id}%", mark=f"{MARK}%", **after)
+        query = text(place.query(len(sought))).bindparams(mark=f"{MARK}%", **ids, **after)
         rows = [tuple(row) for row in await session.exec(query)]  # type: ignore[call-overload]
         if payloads is None:
-            holding = _holding(rows, file.id, payloads, place)
+            holding = _holding(rows, sought, payloads, place)
         else:
-            holding = await asyncio.to_thread(_holding, rows, file.id, payloads, place)
+            holding = await asyncio.to_thread(_holding, rows, sought, payloads, place)
         for owner in holding:
             yield owner
         if len(rows) < _PAGE:
@@ -98,8 +112,10 @@ async def _owners(place: _Place, file: File, session: AsyncSession) -> AsyncIter
         after = {"owner": rows[-1][0], "key": rows[-1][1]}
 
 
-def _holding(rows: Sequence[tuple[Any, ...]], file_id: str, payloads: Payloads | None, place: _Place) -> list[str]:
-    """The owners of the rows that hold the id.
+def _holding(
+    rows: Sequence[tuple[Any, ...]], sought: Sequence[str], payloads: Payloads | None, place: _Place
+) -> list[str]:
+    """The owners of the rows that hold one of the ids.
 
     Raises:
         PayloadNotDecoded: a row cannot be looked into, so nobody knows; the file must not go.
@@ -111,7 +127,7 @@ def _holding(rows: Sequence[tuple[Any, ...]], file_id: str, payloads: Payloads |
         for cell in cells:
             what = f"a payload of the {place.kind} {owner}"
             plain = readable(cell, what=what) if payloads is None or cell is None else payloads.decode(cell, what=what)
-            if plain is not None and file_id in plain:
+            if plain is not None and any(one in plain for one in sought):
                 found.append(owner)
                 break
     return found
@@ -131,7 +147,7 @@ def stubs_in(database: Database) -> StubsOf:
     return stubs_of
 
 
-async def _in_entity(entity: type[Any], file: File, session: AsyncSession) -> list[str]:
+async def _in_entity(entity: type[Any], sought: Sequence[str], session: AsyncSession) -> list[str]:
     from sqlalchemy import Text, cast, inspect, or_, select
 
     from toolkit.entities import JsonOf
@@ -140,7 +156,11 @@ async def _in_entity(entity: type[Any], file: File, session: AsyncSession) -> li
     columns = [column for column in mapper.local_table.columns if isinstance(column.type, JsonOf)]
     if not columns:
         return []
-    fits = [cast(column, Text).contains(file.id, autoescape=True) for column in columns]
-    query = select(*mapper.primary_key).where(or_(*fits)).limit(_MOST)
-    rows = (await (await session.connection()).execute(query)).all()
-    return [f"{entity.__name__} {'/'.join(map(str, row))}" for row in rows]
+    found: list[str] = []
+    for start in range(0, len(sought), _IDS_AT_ONCE):
+        some = sought[start : start + _IDS_AT_ONCE]
+        fits = [cast(column, Text).contains(one, autoescape=True) for column in columns for one in some]
+        query = select(*mapper.primary_key).where(or_(*fits)).limit(_MOST)
+        rows = (await (await session.connection()).execute(query)).all()
+        found += [f"{entity.__name__} {'/'.join(map(str, row))}" for row in rows]
+    return found[:_MOST]

@@ -33,7 +33,8 @@ _STUB: Final = re.compile(
 )
 _OBJECT: Final = re.compile(rf"({_ID})\.{_ID}(\.part)?")
 
-_REFERENCE: Final = re.compile(r'"sha256"\s*:\s*"[0-9a-f]{64}"')
+# Of a file, or of an agent's history, in whose messages files may be.
+_REFERENCE: Final = re.compile(r'"sha256"\s*:\s*"[0-9a-f]{64}"|"messages"\s*:\s*[0-9]')
 
 StubsOf: TypeAlias = Callable[[Sequence[str]], Awaitable[set[str]]]
 """The stubs that the journals of some runs hold."""
@@ -59,7 +60,8 @@ class LargeValues:
     async def keep(self, text: str, *, run_id: str) -> str:
         """What the journal of ``run_id`` is to hold for ``text``: itself, or a stub of the bytes that are now stored.
 
-        A value that refers to a file stays: whoever would delete that file looks for its id in the journal.
+        A value that refers to a file, or to a history with files, stays: whoever would delete such a file looks into
+        the journal for who needs it.
 
         Raises:
             StorageError: the storage did not take it.
