@@ -9,7 +9,8 @@ import pytest
 
 from tests.agents.runs import Cut, Runs
 from tests.agents.scripted import ScriptedModel, call
-from toolkit.agents import Agent, AgentService, Changes, ModelRegistry, tool, using_model
+from toolkit.agents import Agent, AgentService, Changes, Limits, ModelRegistry, tool, using_model
+from toolkit.agents.changes import Definition
 from toolkit.storage import Database
 
 
@@ -108,3 +109,15 @@ def _models(runs: Runs) -> tuple[ScriptedModel, ScriptedModel]:
     registry.register_model_factory("new", lambda settings: new.model)
     runs.use(registry)
     return old, new
+
+
+@pytest.mark.parametrize(
+    ("limits", "max_turns", "requests"),
+    [(None, 50, 50), (Limits(requests=5), 50, 5), (Limits(requests=5), 3, 3), (Limits(requests=5), None, 5)],
+)
+def test_a_version_never_raises_a_limit_of_the_code(
+    limits: Limits | None, max_turns: int | None, requests: int
+) -> None:
+    agent: Agent[str] = Agent("clerk", model="old", limits=limits)
+
+    assert Definition(agent, Changes(max_turns=max_turns)).limits.requests == requests

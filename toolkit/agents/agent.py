@@ -115,6 +115,7 @@ class Agent(Generic[OutputT, ContextT]):
         check_toolsets(self.toolsets, agent=name)
         self.max_turns, self.retries = max_turns, retries
         limits = limits or Limits()
+        self.has_request_limit = limits.requests is not None
         self.limits = limits if limits.requests is not None else limits.model_copy(update={"requests": max_turns})
         self.approval = approval or Approval()
         self.model_parameters = dict(model_parameters or {})

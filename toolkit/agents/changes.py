@@ -25,6 +25,7 @@ class Changes(BaseModel):
     model_parameters: dict[str, Any] | None = None
     """Added to those of the code; a parameter given here wins."""
     max_turns: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """In place of the code's. ``Limits(requests=...)`` of the code is never raised by it."""
 
 
 class Definition:
@@ -39,9 +40,11 @@ class Definition:
         self.model = changes.model or agent.model
         self.model_parameters = {**agent.model_parameters, **(changes.model_parameters or {})}
         self.max_turns = changes.max_turns or agent.max_turns
-        self.limits: Limits = (
-            agent.limits.model_copy(update={"requests": changes.max_turns}) if changes.max_turns else agent.limits
-        )
+        self.limits: Limits = agent.limits
+        if changes.max_turns is not None:
+            own = agent.limits.requests if agent.has_request_limit else None
+            requests = changes.max_turns if own is None else min(own, changes.max_turns)
+            self.limits = agent.limits.model_copy(update={"requests": requests})
 
     def summary(self) -> dict[str, Any]:
         """Everything that a version may change, as it stands."""
