@@ -90,6 +90,34 @@ async def test_the_tool_calls_of_one_answer_are_all_made_or_none(openai: respx.M
     assert [(error.limit, error.used, error.allowed) for error in caught] == [("tool_calls", 2, 3)]
 
 
+async def test_a_tool_whose_name_begins_like_that_of_the_result_is_counted(
+    openai: respx.MockRouter, runs: Runs
+) -> None:
+    made = []
+
+    @tool(effect="read")
+    def final_result_x(letter: str) -> str:
+        """Make something."""
+        made.append(letter)
+        return letter
+
+    agent = Agent("maker", model="chat", tools=[final_result_x], output_type=int)
+    two = chat_answer(calls=[chat_call("final_result_x", {"letter": letter}, id=letter) for letter in "ab"])
+    openai.post(CHAT_URL).mock(side_effect=[two, chat_answer(calls=[chat_call("final_result", {"response": 7})])])
+
+    async def ask(limit: int) -> int:
+        with run_limits(Limits(tool_calls=limit)):
+            return (await agent("?")).output
+
+    with pytest.raises(RunBudgetExceeded):
+        await runs.call(ask, 1)  # type: ignore[arg-type]  # anything that is awaited with one input
+    assert made == []
+
+    openai.post(CHAT_URL).mock(side_effect=[two, chat_answer(calls=[chat_call("final_result", {"response": 7})])])
+    assert await runs.call(ask, 2) == 7  # type: ignore[arg-type]
+    assert sorted(made) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("limits", "first", "second"),
     [

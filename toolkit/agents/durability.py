@@ -54,7 +54,6 @@ from toolkit.agents.failures import translated_request_failure
 from toolkit.agents.fingerprints import differences, fingerprint_of_call, fingerprint_of_request
 from toolkit.agents.results import Spending, Usage
 from toolkit.agents.run_budgets import answered_by, check_request, check_tool_calls, stop_again, used_by_request
-from toolkit.agents.tools import RESERVED_NAME
 from toolkit.errors import AgentDiverged, ApprovalMismatch, SerializationError
 from toolkit.ids import new_id
 from toolkit.workflows import RetryPolicy, checkpoint, step_context
@@ -79,6 +78,8 @@ class Unit:
     retry: RetryPolicy | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     """Kept with the fingerprint."""
+    output_tools: frozenset[str] = frozenset()
+    """By which the model hands in its result; other tools may begin with the same name."""
 
 
 class CheckpointBackend(CallableOperationBackend[None]):
@@ -128,7 +129,8 @@ class CheckpointBackend(CallableOperationBackend[None]):
             call.spent.add(used, cost, model=answered_by(kept.details))
             tell(call, "usage", f"{unit.key}/usage", model=kept.details.get("model"), usage=used, cost=cost)
             stop_again(call.agent, path=path, is_after=True)
-            wanted = [f"{_turn(call)}>{id_}" for id_ in _tool_calls_in(cast("dict[str, Any]", value))]
+            answer = cast("dict[str, Any]", value)
+            wanted = [f"{_turn(call)}>{id_}" for id_ in _tool_calls_in(answer, unit.output_tools)]
             check_tool_calls(call.agent, path=path, step=call.path, keys=wanted)
         return value
 
@@ -257,6 +259,7 @@ def _unit(call: AgentCall, operation_id: DurableOperationId, *, name: str, cache
             fingerprint=fingerprint_of_request(messages[seen:], settings, parameters),
             display_name=call.model,
             retry=call.retry,
+            output_tools=frozenset(tool.name for tool in parameters.output_tools) if parameters else frozenset(),
         )
     if isinstance(operation_id, ToolsetCallToolId):
         tool, arguments, context = _tool_call_in(cache_key)
@@ -285,17 +288,19 @@ def _turn(call: AgentCall) -> str:
     return f"{call.prefix}{call.ordinals['model'] - 1}"
 
 
-def _tool_calls_in(answer: Mapping[str, Any]) -> list[str]:
+def _tool_calls_in(answer: Mapping[str, Any], output_tools: frozenset[str]) -> list[str]:
     """The ids of the calls that an answer asks for, without the one that hands in the result."""
     parts = [part for part in answer.get("parts", ()) if part.get("part_kind") == "tool-call"]
-    return [part["tool_call_id"] for part in parts if not part["tool_name"].startswith(RESERVED_NAME)]
+    return [part["tool_call_id"] for part in parts if part["tool_name"] not in output_tools]
 
 
 # pydantic-ai calls the elements of `cache_key` opaque, and they are the only way to see a request before it is sent.
 # So they are found by type, never by place, and tests/agents/test_library_surface.py pins that they are there.
 
 
-def _request_in(cache_key: tuple[object, ...]) -> tuple[Sequence[Any], Mapping[str, Any] | None, object]:
+def _request_in(
+    cache_key: tuple[object, ...],
+) -> tuple[Sequence[Any], Mapping[str, Any] | None, ModelRequestParameters | None]:
     messages = next((item for item in cache_key if isinstance(item, list)), [])
     settings = next((item for item in cache_key if isinstance(item, dict)), None)
     parameters = next((item for item in cache_key if isinstance(item, ModelRequestParameters)), None)
