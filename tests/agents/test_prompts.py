@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
 from pydantic import BaseModel
 
-from toolkit.agents import Agent
+from toolkit.agents import Agent, Changes
+from toolkit.agents.changes import Definition
 from toolkit.agents.prompts import Prompt
+from toolkit.agents.sandbox import PromptEnvironment
 from toolkit.errors import DefinitionError, InvalidInput
 from toolkit.files import File
 
@@ -116,3 +119,47 @@ def test_a_template_is_sandboxed() -> None:
 )
 def test_the_whole_input_reads_the_same_with_and_without_jinja(given: object) -> None:
     assert _prompt("{{ input }}").render(given) == _prompt("{{input}}").render(given)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a' * 400000000 }}",
+        "{{ 400000000 * 'a' }}",
+        "{{ ['a'] * 400000000 }}",
+        "{{ 9 ** 999999999 }}",
+        "{{ 'a'|center(11000000) }}",
+        "{% for _ in range(9999) %}{{ input * 2000 }}{% endfor %}",
+        "{% set kept %}{% for _ in range(9999) %}{{ input * 2000 }}{% endfor %}{% endset %}{{ kept|length }}",
+        "{% set n = namespace(x=3) %}{% for _ in range(99) %}{% set n.x = n.x * n.x %}{% endfor %}",
+    ],
+)
+def test_a_prompt_that_grows_without_bound_is_an_error(template: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^here does not fit the input: .*(larg|long)"):
+        Prompt(template, place="here").render("a")
+
+
+def test_a_constant_is_not_computed_while_a_template_is_compiled() -> None:
+    assert "ABC" not in str(PromptEnvironment().compile("{{ 'abc'|upper }}", raw=True))
+
+
+@pytest.mark.parametrize("template", ["{{ 2 * 3 }} {{ 'ab' * 2 }} {{ 2 ** 3 }} {{ 1.5 * 2 }}"])
+def test_what_is_multiplied_within_bounds_is_written(template: str) -> None:
+    assert Prompt(template, place="here").render("a") == "6 abab 8 3.0"
+
+
+async def test_templates_of_a_version_are_rendered_in_a_thread_of_their_own() -> None:
+    rendered = []
+
+    class Told(BaseModel):
+        @property
+        def thread(self) -> str:
+            rendered.append(threading.current_thread() is threading.main_thread())
+            return "here"
+
+    agent: Agent[str] = Agent("teller", model="m", user_prompt="{{ input.thread }}", input_type=Told)
+
+    assert await Definition(agent).render(Told(), []) == ("", "here")
+    changes = Changes(user_prompt="Now {{ input.thread }}")
+    assert await Definition(agent, changes).render(Told(), []) == ("", "Now here")
+    assert rendered == [True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from toolkit.agents.prompts import Prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toolkit.agents.agent import Agent
     from toolkit.agents.limits import Limits
+    from toolkit.files import File
 
 
 class Changes(BaseModel):
@@ -35,6 +39,7 @@ class Definition:
         """Raises DefinitionError: a prompt of the version is no template, or reads a field that the input lacks."""
         changes = changes or Changes()
         self.number = number
+        self._is_rendered_apart = changes.system_prompt is not None or changes.user_prompt is not None
         self.system_prompt = _prompt(agent, agent.system_prompt, changes.system_prompt, "system_prompt", number)
         self.user_prompt = _prompt(agent, agent.user_prompt, changes.user_prompt, "user_prompt", number)
         self.model = changes.model or agent.model
@@ -45,6 +50,20 @@ class Definition:
             own = agent.limits.requests if agent.has_request_limit else None
             requests = changes.max_turns if own is None else min(own, changes.max_turns)
             self.limits = agent.limits.model_copy(update={"requests": requests})
+
+    async def render(self, input: Any, files: Sequence[File]) -> tuple[str, str]:
+        """The system prompt and the user prompt for one input.
+
+        Templates of a version or a draft are rendered in a thread: who may write one must not hold up a process by it.
+
+        Raises:
+            InvalidInput: a template reads something that this input does not have, or becomes too long.
+        """
+
+        def both() -> tuple[str, str]:
+            return self.system_prompt.render(input, files), self.user_prompt.render(input, files)
+
+        return await asyncio.to_thread(both) if self._is_rendered_apart else both()
 
     def summary(self) -> dict[str, Any]:
         """Everything that a version may change, as it stands."""

@@ -1,7 +1,7 @@
 """Prompts: Jinja2 templates over an agent's input, checked when the agent is defined.
 
 A template sees two names, ``input`` and ``files``. Models are written as JSON, files by their name. The environment is
-sandboxed, and what stands in the input is data: it is never read as a template.
+sandboxed (:mod:`toolkit.agents.sandbox`), and what stands in the input is data: it is never read as a template.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from toolkit.files import File
 
 if TYPE_CHECKING:
     from jinja2 import Template, nodes
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from toolkit.agents.sandbox import PromptEnvironment
 
 NAMES = frozenset({"input", "files"})
 WHOLE_INPUT = "{{ input }}"
@@ -44,7 +45,7 @@ class Prompt:
         """The text for one input.
 
         Raises:
-            InvalidInput: the template reads something that this input does not have.
+            InvalidInput: the template reads something that this input does not have, or becomes too long.
         """
         if self.is_plain:
             return self.template
@@ -101,14 +102,10 @@ def as_text(value: Any) -> Any:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _environment() -> PromptEnvironment:
+    from toolkit.agents.sandbox import PromptEnvironment
 
-    # No escaping: this is text for a model, not HTML.
-    return ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, finalize=as_text, autoescape=False, keep_trailing_newline=True
-    )
+    return PromptEnvironment()
 
 
 @lru_cache(maxsize=1024)

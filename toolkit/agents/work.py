@@ -170,9 +170,10 @@ class Work(Generic[OutputT]):
                 step.details.update(
                     agent=self._agent.name, version=made.number, started_at=self._desk.now().isoformat()
                 )
+            system_prompt, user_prompt = await made.render(self._given.input, self._given.files)
             return RecordedConfig(
-                system_prompt=made.system_prompt.render(self._given.input, self._given.files),
-                user_prompt=made.user_prompt.render(self._given.input, self._given.files),
+                system_prompt=system_prompt,
+                user_prompt=user_prompt,
                 model=made.model,
                 settings={**registry.recorded_settings(made.model), **made.model_parameters},
                 max_turns=made.max_turns,
