@@ -61,8 +61,8 @@ async def _fill_some(database: Database, first: int, last: int) -> None:
         )
         await connection.execute(
             text(
-                "INSERT INTO toolkit_task_inbox (task_id, actor, due_order) "
-                f"SELECT {identity}, {actor}, {due} FROM {numbers}"
+                "INSERT INTO toolkit_task_inbox (task_id, actor, due_order, priority) "
+                f"SELECT {identity}, {actor}, {due}, 0 FROM {numbers}"
             )
         )
 

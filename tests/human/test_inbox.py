@@ -22,7 +22,7 @@ FIRST = datetime(2030, 1, 1, tzinfo=UTC)
 
 @pytest.mark.parametrize("is_later", [False, True])
 async def test_a_page_of_an_inbox_reads_an_index_in_order(office: Office, is_later: bool) -> None:
-    after = (FIRST, "x") if is_later else None
+    after = (FIRST, 0, "x") if is_later else None
     query = inbox_query("group:finance", Filter(), after=after, limit=50)
     is_sqlite = office.database.dialect == "sqlite"
 
@@ -53,6 +53,26 @@ async def test_the_pages_of_an_inbox_are_those_of_all_its_actors(office: Office)
 
 
 @pytest.mark.parametrize("wanted", [{"mine": True}, {"order": "due"}, {"candidate": "user:ada"}])
+async def test_of_tasks_due_at_one_time_the_one_of_higher_priority_comes_first(
+    office: Office, wanted: dict[str, Any]
+) -> None:
+    whenever = [await office.asked("mine") for _ in range(4)]
+    urgent = await office.asked("mine")
+    await office.tasks.edit(urgent, due_at=FIRST, priority=-5)
+    for task_id, priority in zip(whenever, (0, 7, -7, 7), strict=True):
+        await office.tasks.edit(task_id, priority=priority)
+
+    found: list[str] = []
+    after = None
+    with acting_as(person("ada")):
+        while page := await office.tasks.list(limit=2, after=after, **wanted):
+            found += [task.id for task in page]
+            after = cursor_after(page[-1], order="due")
+
+    assert found == [urgent, whenever[1], whenever[3], whenever[0], whenever[2]]
+
+
+@pytest.mark.parametrize("wanted", [{"mine": True}, {"order": "due"}, {"candidate": "user:ada"}])
 async def test_a_page_loses_no_task_when_the_last_one_of_the_page_before_is_edited(
     office: Office, wanted: dict[str, Any]
 ) -> None:
@@ -77,10 +97,12 @@ UNREADABLE = [
     for content in (
         None,
         ["x"],
-        ["2030-01-01", ID],
-        ["9999-12-31T23:59:59-23:00", ID],
-        ["2030-01-01T00:00:00Z", 7],
-        ["2030-01-01T00:00:00Z", "x"],
+        ["2030-01-01", 0, ID],
+        ["9999-12-31T23:59:59-23:00", 0, ID],
+        ["2030-01-01T00:00:00Z", "high", ID],
+        ["2030-01-01T00:00:00Z", 2**31, ID],
+        ["2030-01-01T00:00:00Z", 0, 7],
+        ["2030-01-01T00:00:00Z", 0, "x"],
     )
 ]
 

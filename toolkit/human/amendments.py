@@ -28,10 +28,10 @@ async def edit(change: TaskChange, *, due_at: datetime | None, priority: int | N
             rungs = moved(rungs, due_at - row.due_at)
             row.ladder, row.next_at = encode_ladder(rungs), rungs[0].at
         row.due_at = row.due_order = due_at
-        await change.place(change.actors())
     if priority is not None:
         details["priority"] = [row.priority, priority]
         row.priority = priority
+    await change.place(change.actors())
     await change.record("edited", note=reason, details=details)
 
 

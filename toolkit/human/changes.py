@@ -111,9 +111,11 @@ class TaskChange:
 
     async def place(self, actors: Sequence[str]) -> None:
         """Put the task in front of these actors, and of nobody else."""
-        await self.session.exec(delete(InboxRow).where(col(InboxRow.task_id) == self.row.id))
+        row = self.row
+        await self.session.exec(delete(InboxRow).where(col(InboxRow.task_id) == row.id))
         self.session.add_all(
-            InboxRow(task_id=self.row.id, actor=actor, due_order=self.row.due_order) for actor in dict.fromkeys(actors)
+            InboxRow(task_id=row.id, actor=actor, due_order=row.due_order, priority=row.priority)
+            for actor in dict.fromkeys(actors)
         )
 
     def actors(self) -> list[str]:

@@ -18,6 +18,10 @@ Order = Literal["newest", "due"]
 NEVER: Final = datetime(9999, 12, 31, tzinfo=UTC)
 """When a task without a due date is due, to whoever sorts."""
 
+Place = tuple[datetime, int, str]
+"""Among those due soonest: the moment, at one moment the priority, highest first, and the id."""
+
+_LARGEST = 2**31 - 1  # the column is an integer
 _ID = re.compile(r"[0-9a-f-]{36}")
 
 
@@ -25,7 +29,7 @@ def cursor_after(task: Task, *, order: Order) -> str:
     """Where a list in ``order`` goes on after ``task`` as it was shown."""
     if order == "newest":
         return task.id
-    place = [(task.due_at or NEVER).isoformat(), task.id]
+    place = [(task.due_at or NEVER).isoformat(), task.priority, task.id]
     return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
@@ -40,17 +44,17 @@ def newest_place(cursor: str) -> str:
     return cursor
 
 
-def due_place(cursor: str) -> tuple[datetime, str]:
-    """The moment and the id that a list of those due soonest goes on after.
+def due_place(cursor: str) -> Place:
+    """The moment, the priority and the id that a list of those due soonest goes on after.
 
     Raises:
         InvalidInput: the cursor is not one of such a list.
     """
     try:
-        due, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        due, priority, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         moment = datetime.fromisoformat(due)
-        if moment.tzinfo is not None and _ID.fullmatch(id_) is not None:
-            return moment.astimezone(UTC), str(id_)
+        if moment.tzinfo is not None and isinstance(priority, int) and abs(priority) <= _LARGEST and _ID.fullmatch(id_):
+            return moment.astimezone(UTC), priority, str(id_)
         cause: Exception | None = None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         cause = error

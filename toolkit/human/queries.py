@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlmodel
-from sqlalchemy import Select, func, select, tuple_, union_all
+from sqlalchemy import Select, and_, func, or_, select, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
 from toolkit.errors import NotFound
-from toolkit.human.cursors import Order, due_place, newest_place
+from toolkit.human.cursors import Order, Place, due_place, newest_place
 from toolkit.human.feeds import change_of
 from toolkit.human.states import ANSWERABLE, TaskState
 from toolkit.human.tables import ChangeRow, InboxRow, TaskRow
@@ -91,20 +91,29 @@ async def find_tasks(
         query = query.order_by(col(TaskRow.id).desc())
     else:
         if after is not None:
-            query = query.where(tuple_(col(TaskRow.due_order), col(TaskRow.id)) > due_place(after))
-        query = query.order_by(col(TaskRow.due_order), col(TaskRow.id))
+            query = query.where(_beyond(due_place(after), TaskRow.due_order, TaskRow.priority, TaskRow.id))
+        query = query.order_by(col(TaskRow.due_order), col(TaskRow.priority).desc(), col(TaskRow.id))
     return [task_of(row) for row in (await session.exec(query.limit(limit))).all()]
 
 
-def inbox_query(actor: str, wanted: Filter, *, after: tuple[datetime, str] | None, limit: int) -> Select[Any]:
+def inbox_query(actor: str, wanted: Filter, *, after: Place | None, limit: int) -> Select[Any]:
     """A page of what stands in front of one actor, due soonest first."""
-    query = select(InboxRow.due_order, InboxRow.task_id).where(col(InboxRow.actor) == actor)  # type: ignore[call-overload]
+    shown = (col(InboxRow.due_order), col(InboxRow.priority), col(InboxRow.task_id))
+    query: Any = select(*shown).where(col(InboxRow.actor) == actor)
     if wanted.applied(select(TaskRow)).whereclause is not None:
         query = wanted.applied(query.join(TaskRow, col(TaskRow.id) == col(InboxRow.task_id)))
     if after is not None:
-        query = query.where(tuple_(col(InboxRow.due_order), col(InboxRow.task_id)) > after)
-    found: Select[Any] = query.order_by(col(InboxRow.due_order), col(InboxRow.task_id)).limit(limit)
+        query = query.where(_beyond(after, InboxRow.due_order, InboxRow.priority, InboxRow.task_id))
+    order = (col(InboxRow.due_order), col(InboxRow.priority).desc(), col(InboxRow.task_id))
+    found: Select[Any] = query.order_by(*order).limit(limit)
     return found
+
+
+def _beyond(place: Place, due_order: Any, priority: Any, task_id: Any) -> Any:
+    """What comes after ``place``; the first condition is for the index."""
+    due, urgency, id_ = place
+    same_moment = or_(col(priority) < urgency, and_(col(priority) == urgency, col(task_id) > id_))
+    return and_(col(due_order) >= due, or_(col(due_order) > due, same_moment))
 
 
 async def _inbox_page(session: AsyncSession, wanted: Filter, *, after: str | None, limit: int) -> list[str]:
@@ -117,8 +126,9 @@ async def _inbox_page(session: AsyncSession, wanted: Filter, *, after: str | Non
         select(inbox_query(actor, wanted, after=place, limit=limit).subquery()) for actor in sorted(set(wanted.actors))
     ]
     connection = await session.connection()
-    found = {(due, task_id) for due, task_id in (await connection.execute(union_all(*pages))).all()}
-    return [task_id for _, task_id in sorted(found)][:limit]
+    rows = (await connection.execute(union_all(*pages))).all()
+    found = {(due, -priority, task_id) for due, priority, task_id in rows}
+    return [task_id for _, _, task_id in sorted(found)][:limit]
 
 
 async def read_task(session: AsyncSession, task_id: str) -> TaskRow:

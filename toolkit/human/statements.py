@@ -36,7 +36,9 @@ INSERT_TASKS = insert(
     },
 )
 
-INSERT_INBOX = insert("toolkit_task_inbox", {"task_id": "text", "actor": "text", "due_order": "timestamptz"})
+INSERT_INBOX = insert(
+    "toolkit_task_inbox", {"task_id": "text", "actor": "text", "due_order": "timestamptz", "priority": "integer"}
+)
 
 INSERT_NOTIFICATIONS = insert(
     "toolkit_notification",

@@ -28,7 +28,7 @@ class TaskRow(Table, table=True):
         Index("ix_toolkit_task_run", "run_id", "id"),
         Index("ix_toolkit_task_name", "name", "state", "id"),
         # All open tasks, due soonest first.
-        Index("ix_toolkit_task_due", "state", "due_order", "id"),
+        Index("ix_toolkit_task_due", "state", "due_order", text("priority DESC"), "id"),
         # The watch: whose next rung has come.
         Index(
             "ix_toolkit_task_next",
@@ -90,12 +90,13 @@ class InboxRow(Table, table=True):
     __tablename__ = "toolkit_task_inbox"
     __table_args__ = (
         # "Mine, due soonest": a page for each of a person's actors.
-        Index("ix_toolkit_task_inbox_actor", "actor", "due_order", "task_id"),
+        Index("ix_toolkit_task_inbox_actor", "actor", "due_order", text("priority DESC"), "task_id"),
     )
 
     task_id: str = Field(primary_key=True, sa_type=Text)
     actor: str = Field(primary_key=True, sa_type=Text)
     due_order: datetime = Field(sa_type=UtcDateTime)
+    priority: int = 0
 
 
 class ChangeRow(Table, table=True):

@@ -116,7 +116,7 @@ def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) 
     first = [f"user:{assigned_to}"] if assigned_to else []
     actors = first + candidates if human.quorum else first or candidates
     if actors:
-        rows = [(task_id, actor, due_at or NEVER) for actor in dict.fromkeys(actors)]
+        rows = [(task_id, actor, due_at or NEVER, human.priority) for actor in dict.fromkeys(actors)]
         attached.append(AttachedRows(INSERT_INBOX, rows))
     if _is_told(engine):
         news = (engine.new_id(), task_id, "task.opened", "{}", "pending", 0, asked_at, asked_at)

@@ -395,7 +395,7 @@ CREATE TABLE toolkit_task (
     CONSTRAINT ck_toolkit_task_completed CHECK ((state = 'completed') = (completed_at IS NOT NULL))
 );
 CREATE INDEX ix_toolkit_task_assigned ON toolkit_task (assigned_to, state, id);
-CREATE INDEX ix_toolkit_task_due ON toolkit_task (state, due_order, id);
+CREATE INDEX ix_toolkit_task_due ON toolkit_task (state, due_order, priority DESC, id);
 CREATE INDEX ix_toolkit_task_name ON toolkit_task (name, state, id);
 CREATE INDEX ix_toolkit_task_next ON toolkit_task (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX ix_toolkit_task_run ON toolkit_task (run_id, id);
@@ -425,9 +425,10 @@ CREATE TABLE toolkit_task_inbox (
     task_id TEXT NOT NULL,
     actor TEXT NOT NULL,
     due_order TIMESTAMP WITH TIME ZONE NOT NULL,
+    priority INTEGER NOT NULL,
     CONSTRAINT pk_toolkit_task_inbox PRIMARY KEY (task_id, actor)
 );
-CREATE INDEX ix_toolkit_task_inbox_actor ON toolkit_task_inbox (actor, due_order, task_id);
+CREATE INDEX ix_toolkit_task_inbox_actor ON toolkit_task_inbox (actor, due_order, priority DESC, task_id);
 CREATE TABLE toolkit_task_link (
     id TEXT NOT NULL,
     token_hash TEXT NOT NULL,
