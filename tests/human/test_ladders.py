@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import col, select, update
 
 from tests.human.office import Office, Verdict, ask_by_name, ask_for_an_hour, person, until
@@ -12,6 +13,7 @@ from toolkit.access import acting_as
 from toolkit.errors import Conflict, DefinitionError
 from toolkit.human import Escalate, Human, TaskState, Timeout, WorkingTime
 from toolkit.human.tables import TaskRow
+from toolkit.storage.payloads import MARK
 from toolkit.workflows.tables import WaitRow
 
 # A Friday, 15:00 in Munich. Summer time ends on Sunday, and Monday is All Saints'.
@@ -128,6 +130,22 @@ async def test_a_task_whose_ladder_cannot_be_read_is_still_answered(office: Offi
     await office.tasks.complete(task_id, '{"approved": true}')
 
     assert await run.result() == "answered"
+
+
+async def test_a_task_that_this_process_cannot_decode_holds_up_no_other(office: Office) -> None:
+    await office.watch.close()
+    encoded = await office.engine.start(ask_for_an_hour)
+    task_id = await office.open_task(encoded.id)
+    run = await office.engine.start(ask_for_an_hour)
+    other = await office.open_task(run.id)
+    async with office.database.session() as session:
+        statement = text("UPDATE toolkit_task SET input = :input WHERE id = :id")
+        await (await session.connection()).execute(statement, {"input": f"{MARK}x", "id": task_id})
+
+    await office.turn(timedelta(hours=1))
+
+    assert [await office.watch.look() for _ in range(2)] == [1, 0]
+    assert await run.result() == f"expired: {other}"
 
 
 async def test_a_task_whose_wait_is_gone_is_looked_at_once_a_look_and_holds_up_no_other(office: Office) -> None:

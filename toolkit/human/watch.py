@@ -17,6 +17,7 @@ from toolkit.human.handovers import move
 from toolkit.human.ladders import Group, Rung, decode_ladder, encode_ladder
 from toolkit.human.tables import TaskRow
 from toolkit.periodic import Periodic
+from toolkit.storage import DataRejected
 
 if TYPE_CHECKING:
     from toolkit.human.changes import TaskChange
@@ -52,8 +53,9 @@ class TaskWatch:
     async def look(self) -> int:
         """Climb what is due now and return how many rungs that were.
 
-        A ladder that cannot be climbed (code of another version wrote it, say) is logged and holds up no other. What
-        has happened to tasks since the last look is numbered for whoever follows it.
+        A ladder that cannot be climbed (code of another version wrote it, say, or this process lacks the key of its
+        task) is logged and holds up no other. What has happened to tasks since the last look is numbered for whoever
+        follows it.
         """
         climbed = 0
         last: tuple[datetime, str] | None = None
@@ -76,9 +78,10 @@ class TaskWatch:
     async def _try_to_climb(self, task_id: str) -> int:
         try:
             climbed = await self._climb(task_id)
-        except (StorageError, SessionError, SQLAlchemyError):
-            raise  # it is not this task's fault
-        except Exception:
+        except Exception as error:
+            is_of_storage = isinstance(error, StorageError | SessionError | SQLAlchemyError)
+            if is_of_storage and not isinstance(error, DataRejected):  # what cannot be decoded is this task's own
+                raise
             if task_id not in self._failing:
                 self._failing.add(task_id)
                 logger.exception(
