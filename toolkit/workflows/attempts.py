@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.errors import SerializationError, StepTimeout
@@ -339,11 +338,3 @@ def _check_details(step: str, details: dict[str, Any]) -> None:
                 f"{name!r} in the details of step {step!r} is {type(value).__name__}, and what it holds has no JSON "
                 "form; give text, numbers, lists and dicts"
             )
-
-
-def seconds_of(limit: float | timedelta | None) -> float | None:
-    """A limit in seconds; negative and ``None`` mean none."""
-    if limit is None:
-        return None
-    seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-    return None if seconds < 0 else seconds

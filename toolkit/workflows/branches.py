@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from toolkit.errors import TimeLimitReached
+from toolkit.workflows.durations import duration
 from toolkit.workflows.executions import Execution, details_of
 from toolkit.workflows.failures import RunCancelled, record_error, revive_error
 from toolkit.workflows.operations import CloseWaits, StepRecord
@@ -129,10 +131,14 @@ async def timeout(call: Awaitable[T], limit: float | timedelta) -> T:
     The limit is a timer on record: it holds over restarts, and a replay takes the same way.
 
     Raises:
+        InvalidInput: the limit is no length of time.
         TimeLimitReached: the limit passed first; ``call`` was given up and its waits withdrawn.
         WrongContext: outside a workflow.
     """
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
+    if not seconds < math.inf:  # what may be negative by now, on a replay, is looked at by ``suspend``
+        _close((call,))
+        duration(limit, what="limit")
     first: First[Any] = await wait_any(call, suspend(interval=seconds))
     if first.index == 1:
         raise TimeLimitReached(seconds)

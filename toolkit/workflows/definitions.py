@@ -14,6 +14,7 @@ from toolkit.errors import DefinitionError, RunFailed, WrongContext
 from toolkit.serialization import check_keys
 from toolkit.workflows.attributes import Attribute, encode_attributes, encode_tags
 from toolkit.workflows.current import current_engine
+from toolkit.workflows.durations import declared_duration, duration, moment_in_utc
 from toolkit.workflows.failures import message_of, revive_error
 from toolkit.workflows.journal import LINKED
 from toolkit.workflows.keys import RUN_ENDED, check_idempotency_key
@@ -91,7 +92,7 @@ class Workflow(Generic[P, R]):
         self.version = version
         self.upcasters = Upcasters(upcasters, workflow=self.name)
         self.signature = Signature(function, what=f"workflow {self.name!r}")
-        self.deadline = _length(deadline)
+        self.deadline = declared_duration(deadline, what=f"deadline= of workflow {self.name!r}")
         self.on_cancel = on_cancel
         if concurrency is not None and concurrency < 1:
             raise DefinitionError(f"concurrency= of workflow {self.name!r} is {concurrency}; expected 1 or more")
@@ -172,21 +173,21 @@ class Workflow(Generic[P, R]):
         one without goes on by itself. ``tags`` and ``attributes`` are what the run is found by.
 
         Raises:
-            ValueError: ``start_at`` is naive, or the policy is none of ``cancel``, ``request``, ``abandon``.
+            ValueError: ``start_at`` is naive, ``deadline`` is no length of time, or the policy is none of ``cancel``,
+                ``request``, ``abandon``.
         """
-        if start_at is not None and start_at.tzinfo is None:
-            raise ValueError(f"start_at must be an aware moment, found {start_at!r}; give it a time zone")
         options = {
             "idempotency_key": idempotency_key,
             "priority": priority,
-            "due_at": start_at,
+            "due_at": None if start_at is None else moment_in_utc(start_at, what="start_at"),
             "close_policy": None if close_policy is None else ClosePolicy(close_policy).value,
             "started_by": started_by,
             "tags": tags,
             "attributes": attributes,
             **more,
         }
-        return ConfiguredWorkflow(self, _length(deadline), {k: v for k, v in options.items() if v})
+        length = None if deadline is None else duration(deadline, what="deadline")
+        return ConfiguredWorkflow(self, length, {k: v for k, v in options.items() if v})
 
     def new_run(
         self,
@@ -361,10 +362,6 @@ class _WorkflowDecorator:
 def workflow_key(name: str, version: str | None) -> str:
     """The key of one version of a workflow, as :attr:`Workflow.key` and ``statements.WORKFLOW_KEY`` have it."""
     return name if version is None else f"{name} {version}"
-
-
-def _length(limit: timedelta | float | None) -> timedelta | None:
-    return limit if limit is None or isinstance(limit, timedelta) else timedelta(seconds=limit)
 
 
 def workflow(

@@ -271,6 +271,10 @@ class Execution:
         if step.event_seq is not None and step.kind == StepKind.WAIT:  # its name is the event's key
             self.cursors[step.name] = max(self.cursors.get(step.name, 0), step.event_seq)
 
+    def is_on_record(self, path: str) -> bool:
+        """Whether a wait at ``path`` is open or has ended; asking so does not count as the code's asking."""
+        return path in self.waits or self.journal.holds(path)
+
     def is_given(self, recorded: StepRecord) -> bool:
         """Whether a result came with the fork that this run is: whoever made it said to keep it."""
         return self.run.is_fork and recorded.epoch == 0

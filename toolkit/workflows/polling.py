@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
+from toolkit.errors import InvalidInput
 from toolkit.workflows.branches import timeout
+from toolkit.workflows.durations import LONGEST, duration
 from toolkit.workflows.waits import suspend
 
 T = TypeVar("T")
@@ -27,17 +30,17 @@ async def poll_until(
     most ``longest``. Pauses are timers on record.
 
     Raises:
+        InvalidInput: a pause or the limit is no length of time.
         TimeLimitReached: ``limit`` passed first.
         WrongContext: outside a workflow.
     """
+    pause = duration(every, what="every").total_seconds()
+    most = (LONGEST if longest is None else duration(longest, what="longest")).total_seconds()
+    if not 0 <= factor < math.inf:
+        raise InvalidInput(f"factor is {factor!r}; expected a number from 0")
     if limit is not None:
         return await timeout(poll_until(ask, until=until, every=every, factor=factor, longest=longest), limit)
-    pause = _seconds(every)
     while not until(answer := await ask()):
         await suspend(interval=pause)
-        pause = pause * factor if longest is None else min(pause * factor, _seconds(longest))
+        pause = min(pause * factor, most)
     return answer
-
-
-def _seconds(length: float | timedelta) -> float:
-    return length.total_seconds() if isinstance(length, timedelta) else float(length)

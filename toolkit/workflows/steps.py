@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from toolkit.errors import DefinitionError
 from toolkit.serialization import storable
-from toolkit.workflows.attempts import seconds_of
 from toolkit.workflows.calls import run_step
+from toolkit.workflows.durations import declared_limit
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import current_scope
 from toolkit.workflows.signatures import Signature
@@ -42,8 +43,8 @@ class Step(Generic[P, R]):
         self.kind = kind
         self.display_name = display_name
         self.retry = retry or RetryPolicy()
-        self.timeout = seconds_of(timeout)
-        self.heartbeat_timeout = seconds_of(heartbeat_timeout)
+        self.timeout = declared_limit(timeout, what=f"timeout= of step {self.name!r}")
+        self.heartbeat_timeout = declared_limit(heartbeat_timeout, what=f"heartbeat_timeout= of step {self.name!r}")
         self.signature = Signature(function, what=f"step {self.name!r}", return_type=return_type)
         self.is_async = inspect.iscoroutinefunction(function)
         functools.update_wrapper(self, function)
@@ -105,7 +106,8 @@ def step(
 ) -> _StepDecorator:
     """Make a function a step: its result is kept, and it is never run again once it has one.
 
-    ``max_retries`` counts the attempts after the first, negative for ever; ``retry`` says more about them.
+    ``max_retries`` counts the attempts after the first, negative for ever; ``retry`` says more about them, and may
+    leave their number to it.
     ``timeout`` (seconds or a ``timedelta``) limits one attempt; ``heartbeat_timeout`` limits the time between two calls
     of ``heartbeat()`` in it. ``return_type`` stands in for a missing or wider
     annotation. ``display_name`` is what people see. A plain ``def`` runs in a thread.
@@ -116,6 +118,13 @@ def step(
     if callable(name):
         raise DefinitionError("write @step() with parentheses")
     policy = retry or RetryPolicy(max_retries=max_retries)
+    if max_retries not in {0, policy.max_retries}:
+        if policy.max_retries != 0:
+            raise DefinitionError(
+                f"max_retries={max_retries} contradicts retry=, which has max_retries={policy.max_retries}; "
+                "say it in one place"
+            )
+        policy = replace(policy, max_retries=max_retries)
     return _StepDecorator(
         name=name,
         kind=kind,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from toolkit.errors import WaitTimeout, WrongContext
 from toolkit.serialization import check_keys, codec_for, storable
+from toolkit.workflows.durations import duration, moment_in_utc
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
 from toolkit.workflows.keys import ANSWERED, check_event_key
 from toolkit.workflows.marks import find_mark, leave_mark
@@ -109,21 +110,21 @@ async def suspend(*, interval: timedelta | float | None = None, wakeup_at: datet
     """Go on after ``interval`` (seconds or a ``timedelta``), or at ``wakeup_at`` (an aware moment).
 
     The moment is on record: it holds over restarts, and one that passes while everything is down is made good at once.
+    One that has passed already holds nothing up; for an interval that may be negative by then, say the moment.
 
     Raises:
-        ValueError: neither or both are given, or the moment is naive.
+        ValueError: neither or both are given, the interval is no length of time, or the moment is naive.
         WrongContext: outside a workflow.
     """
     scope = _require_wait("suspend")
     if (interval is None) == (wakeup_at is None):
         raise ValueError("suspend takes either interval= or wakeup_at=")
-    if wakeup_at is None:
-        assert interval is not None
-        length = interval if isinstance(interval, timedelta) else timedelta(seconds=interval)
-        wakeup_at = scope.execution.engine.runtime.clock.now() + length
-    elif wakeup_at.tzinfo is None:
-        raise ValueError(f"wakeup_at must be an aware moment, found {wakeup_at!r}; give it a time zone")
     path = scope.next_path("suspend")
+    if wakeup_at is not None:
+        wakeup_at = moment_in_utc(wakeup_at, what="wakeup_at")
+    elif not scope.execution.is_on_record(path):  # on a replay the moment on record holds, whatever is computed now
+        assert interval is not None
+        wakeup_at = scope.execution.engine.runtime.clock.now() + duration(interval, what="interval")
     await wait_on_record(scope, path, name="suspend", kind=StepKind.TIMER, deadline_at=wakeup_at)
 
 
@@ -148,21 +149,22 @@ async def wait_for_event(
 
     Raises:
         WaitTimeout: the limit passed first.
-        InvalidInput: the key is one of the toolkit's own, or holds characters that no database keeps.
+        InvalidInput: the key is one of the toolkit's own, or holds characters that no database keeps; or the limit is no
+            length of time.
         SerializationError: the payload does not fit ``payload_type``.
         WrongContext: outside a workflow.
     """
     scope = _require_wait("wait_for_event")
     check_event_key(key)
     seconds = max_wait_time.total_seconds() if isinstance(max_wait_time, timedelta) else max_wait_time
-    now = scope.execution.engine.runtime.clock.now()
+    limit = None if seconds < 0 else duration(max_wait_time, what="max_wait_time")
     record = await wait_on_record(
         scope,
         scope.next_path(key),
         name=key,
         kind=StepKind.WAIT,
         event_key=key,
-        deadline_at=now + timedelta(seconds=seconds) if seconds >= 0 else None,
+        deadline_at=None if limit is None else scope.execution.engine.runtime.clock.now() + limit,
         since=scope.execution.run.created_at if since == "run_start" else None,
         is_from_now=since == "now",
     )
