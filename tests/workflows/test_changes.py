@@ -21,6 +21,7 @@ from toolkit.workflows import (
     check_live_runs,
     gather,
     patched,
+    race,
     read_run,
     replay,
     step,
@@ -43,6 +44,52 @@ async def deploy(start_engine: StartEngine, old: Engine, *workflows: Workflow[An
     """End the old process and start one with other code."""
     await old.close()
     return await start_engine(*workflows, **options)
+
+
+# race ----------------------------------------------------------------------------------------------------------------
+
+
+async def answer(name: str) -> str:
+    await wait_for_event(name)
+    return name
+
+
+@workflow(name="ask")
+async def ask_three() -> str:
+    first = await race(answer("a"), answer("b"), answer("c"))
+    await wait_for_event("go")
+    return first
+
+
+@workflow(name="ask")
+async def ask_two() -> str:
+    first = await race(answer("a"), answer("b"))
+    await wait_for_event("go")
+    return first
+
+
+async def test_a_race_that_lost_its_winner_parks_the_run_until_the_code_has_it_again(
+    start_engine: StartEngine,
+) -> None:
+    old = await start_engine(ask_three)
+    run = await old.start(ask_three)
+    await old.emit_event("c")
+    await until_state(old, run.id, RunState.SUSPENDED)
+
+    async def is_over() -> bool:
+        return any(step.name == "race" for step in await old.list_steps(run.id))
+
+    await until(is_over)
+    new = await deploy(start_engine, old, ask_two)
+    await new.emit_event("go")
+    await until_state(new, run.id, RunState.PARKED)
+    error = (await new.get_run(run.id)).error or ""
+    assert "the code no longer matches the journal of this run" in error
+    assert "3 or more" in error
+
+    mended = await deploy(start_engine, new, ask_three)
+    await mended.control.release(run.id)
+    assert await finished(mended, run.id) == '"c"'
 
 
 # patched -------------------------------------------------------------------------------------------------------------

@@ -113,6 +113,11 @@ async def wait_any(*calls: Awaitable[T]) -> First[T]:
     if recorded is None:
         return cast("First[T]", await _Race(scope, path, calls).run())
     index = details_of(recorded)["winner"]
+    if index >= len(calls):  # the code has fewer branches by now
+        _close(calls)
+        raced = recorded._replace(arguments=f'{{"branches":"{index + 1} or more"}}')
+        now = f'{{"branches":{len(calls)}}}'
+        raise scope.execution.mismatch(path, recorded=raced, kind=recorded.kind, name=recorded.name, arguments=now)
     winner = calls[index]
     _close(tuple(call for call in calls if call is not winner))
     await _withdraw_waits(scope, path, but=f"{path}/{index}/")
