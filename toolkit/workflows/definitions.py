@@ -22,7 +22,7 @@ from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import NewRun
 from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
-from toolkit.workflows.signatures import Signature
+from toolkit.workflows.signatures import Signature, annotated, own_name
 from toolkit.workflows.states import ClosePolicy, RunState, StepKind, StepState
 from toolkit.workflows.steps import check_name
 from toolkit.workflows.upcasters import Upcaster, Upcasters, decode_recorded
@@ -82,12 +82,11 @@ class Workflow(Generic[P, R]):
         concurrency: int | None = None,
         upcasters: Sequence[Upcaster] = (),
     ) -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise DefinitionError(
-                f"workflow {function.__qualname__!r} is a plain function; expected `async def`, because it waits"
-            )
+        if not inspect.iscoroutinefunction(annotated(function)):
+            found = getattr(function, "__qualname__", name or repr(function))
+            raise DefinitionError(f"workflow {found!r} is a plain function; expected `async def`, because it waits")
         self.function = function
-        self.name = name or function.__name__
+        self.name = name or own_name(function, what="a workflow")
         check_name("workflow", self.name)
         self.version = version
         self.upcasters = Upcasters(upcasters, workflow=self.name)
@@ -102,7 +101,8 @@ class Workflow(Generic[P, R]):
                 f"on_cancel= of workflow {self.name!r} takes {list(on_cancel.signature.parameters)!r}; expected a "
                 "workflow with the one parameter `cancelled: CancelledRun`"
             )
-        functools.update_wrapper(cast("Any", self), function)
+        updated = ("__dict__",) if inspect.isfunction(function) else ()
+        functools.update_wrapper(cast("Any", self), function, updated=updated)
 
     @property
     def key(self) -> str:

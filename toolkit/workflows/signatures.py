@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -13,6 +14,26 @@ from typing_extensions import TypedDict
 
 from toolkit.errors import DefinitionError, InvalidInput
 from toolkit.serialization import Codec, codec_for
+
+
+def annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose annotations hold for ``function``: what is inside a partial, the ``__call__`` of an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    is_itself = inspect.isroutine(function) or inspect.isclass(function) or hasattr(function, "__wrapped__")
+    return function if is_itself else type(function).__call__
+
+
+def own_name(function: Callable[..., Any], *, what: str) -> str:
+    """The name of ``function``, which is ``what``.
+
+    Raises:
+        DefinitionError: it has none, as a partial.
+    """
+    name: str | None = getattr(function, "__name__", None)
+    if name is None:
+        raise DefinitionError(f"{what} of {function!r} has no name of its own; give it one with name=")
+    return name
 
 
 class Signature:
@@ -47,7 +68,7 @@ class Signature:
     @cached_property
     def _hints(self) -> dict[str, Any]:
         try:
-            return get_type_hints(self.function, include_extras=True)
+            return get_type_hints(annotated(self.function), include_extras=True)
         except NameError as error:
             raise DefinitionError(
                 f"{self.what} has an annotation that cannot be resolved: {error}; import the name at module level, "
@@ -125,7 +146,7 @@ class Signature:
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of the arguments as one object."""
         schema = self.arguments.schema()
-        schema["title"] = self.function.__name__
+        schema["title"] = getattr(self.function, "__name__", self.what)
         return schema
 
 

@@ -14,8 +14,9 @@ from toolkit.serialization import storable
 from toolkit.workflows.calls import run_step
 from toolkit.workflows.durations import declared_limit
 from toolkit.workflows.retries import RetryPolicy
+from toolkit.workflows.runtime import Runtime
 from toolkit.workflows.scopes import current_scope
-from toolkit.workflows.signatures import Signature
+from toolkit.workflows.signatures import Signature, annotated, own_name
 from toolkit.workflows.states import StepKind
 
 P = ParamSpec("P")
@@ -38,16 +39,23 @@ class Step(Generic[P, R]):
         heartbeat_timeout: float | timedelta | None = None,
     ) -> None:
         self.function = function
-        self.name = name or function.__name__
+        self.name = name or own_name(function, what="a step")
         check_name("step", self.name)
+        performed = annotated(function)
+        if inspect.isgeneratorfunction(performed) or inspect.isasyncgenfunction(performed):
+            raise DefinitionError(
+                f"step {self.name!r} is a generator, and what it yields could not be kept; expected a function that "
+                "returns its result, such as a list"
+            )
         self.kind = kind
         self.display_name = display_name
         self.retry = retry or RetryPolicy()
         self.timeout = declared_limit(timeout, what=f"timeout= of step {self.name!r}")
         self.heartbeat_timeout = declared_limit(heartbeat_timeout, what=f"heartbeat_timeout= of step {self.name!r}")
         self.signature = Signature(function, what=f"step {self.name!r}", return_type=return_type)
-        self.is_async = inspect.iscoroutinefunction(function)
-        functools.update_wrapper(self, function)
+        self.is_async = inspect.iscoroutinefunction(performed)
+        # The attributes of an object that is called are its own, and may have the names of ours.
+        functools.update_wrapper(self, function, updated=("__dict__",) if inspect.isfunction(function) else ())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[None, None, R]:
         return self._call(args, kwargs)
@@ -55,12 +63,11 @@ class Step(Generic[P, R]):
     async def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         scope = current_scope()
         if scope is None:
-            value = self.function(*args, **kwargs)
-            return cast("R", await value if self.is_async else value)
+            return cast("R", await _awaited(self.function(*args, **kwargs)))
         arguments = self.signature.bind(args, kwargs)
         body = functools.partial(self.function, **arguments)
         if not self.is_async:  # it may block: it gets a thread, with this task's context variables
-            body = functools.partial(scope.execution.engine.runtime.in_thread, body)
+            body = functools.partial(_in_thread, scope.execution.engine.runtime, body)
         result: R = await run_step(
             name=self.name,
             kind=self.kind,
@@ -77,6 +84,15 @@ class Step(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
+
+
+async def _in_thread(runtime: Runtime, call: Callable[[], Any]) -> Any:
+    return await _awaited(await runtime.in_thread(call))
+
+
+async def _awaited(value: Any) -> Any:
+    """What a function gave, also where a plain one stands in front of one that is async."""
+    return await value if inspect.isawaitable(value) else value
 
 
 class _StepDecorator:
@@ -110,7 +126,8 @@ def step(
     leave their number to it.
     ``timeout`` (seconds or a ``timedelta``) limits one attempt; ``heartbeat_timeout`` limits the time between two calls
     of ``heartbeat()`` in it. ``return_type`` stands in for a missing or wider
-    annotation. ``display_name`` is what people see. A plain ``def`` runs in a thread.
+    annotation. ``display_name`` is what people see. A plain ``def`` runs in a thread; if it gives something to await,
+    as the wrapper of an async function does, that is awaited. A partial has to be given a ``name``.
 
     Raises:
         DefinitionError: the function cannot be a step; the message says why.
