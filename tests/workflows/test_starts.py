@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel, func, select
 
 from tests.workflows.conftest import StartEngine, until
 from toolkit.errors import Conflict, WrongContext
+from toolkit.storage import Query, both
 from toolkit.workflows import Engine, emit_event, get_session, start_in, step, wait_for_event, workflow
 
 ran: Counter[str] = Counter()
@@ -222,3 +223,37 @@ async def test_runs_that_tell_the_same_tell_it_once(start_engine: StartEngine) -
     await engine.emit_event("news", "last")
 
     assert await asyncio.wait_for(engine.wait_for_completion(run.id), 10) == '["ada","last"]'
+
+
+@workflow()
+async def handle(ticket: str, priority: int = 1, started_by: str | None = "nobody", workflow: str = "") -> list[object]:
+    return [ticket, priority, started_by, workflow]
+
+
+_PRIORITY = both("priority", "SELECT priority FROM toolkit_run WHERE id = $1")
+
+
+async def test_a_parameter_of_the_workflow_comes_before_an_option_of_the_start(start_engine: StartEngine) -> None:
+    engine = await start_engine(handle)
+
+    by_name = await engine.start(handle, ticket="a", priority=5, started_by=None, workflow="w", idempotency_key="k")
+    by_place = await engine.start(handle, "b", 2, "Ada", priority=7, started_by="Grace")
+    without = await engine.start(handle, "c")
+    async with engine.database.session() as session:
+        in_session = await start_in(session, handle, "d", started_by="Grace", idempotency_key="l", engine=engine)
+    with engine.within():
+        optional = await handle.with_options(priority=9, started_by="Grace").start("e", priority=3)
+
+    runs = [by_name, by_place, without, in_session, optional]
+    assert [await asyncio.wait_for(run.result(), 10) for run in runs] == [
+        ["a", 5, None, "w"],
+        ["b", 2, "Ada", ""],
+        ["c", 1, "nobody", ""],
+        ["d", 1, "Grace", ""],
+        ["e", 3, "nobody", ""],
+    ]
+    summaries = [(await engine.get_run(run.id)).summary for run in runs]
+    assert [run.started_by for run in summaries] == [None, "Grace", None, None, "Grace"]
+    assert [run.idempotency_key for run in summaries] == ["k", None, None, "l", None]
+    priorities = [(await engine.read(Query(_PRIORITY, [run.id])))[0][0] for run in runs]
+    assert priorities == [0, 7, 0, 0, 9]

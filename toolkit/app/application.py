@@ -282,19 +282,18 @@ class Toolkit:
             self._installation = None
             await installation.close()
 
-    async def start(
-        self, workflow: Workflow[..., R], *args: Any, idempotency_key: str | None = None, **kwargs: Any
-    ) -> RunHandle[R]:
+    async def start(self, workflow: Workflow[..., R], /, *args: Any, **kwargs: Any) -> RunHandle[R]:
         """Start a run of ``workflow`` in this installation, from anywhere in the process.
 
-        With an ``idempotency_key`` the same run comes back however often it is started.
+        With an ``idempotency_key`` the same run comes back however often it is started. It, ``started_by`` and
+        ``priority`` are as for :meth:`Engine.start`: a parameter of the workflow with such a name comes first.
 
         Raises:
             WrongContext: the application is not running.
             NotFound: the workflow is not registered here.
             Conflict: the key started a run with other arguments.
         """
-        return await self.services.engine.start(workflow, *args, idempotency_key=idempotency_key, **kwargs)
+        return await self.services.engine.start(workflow, *args, **kwargs)
 
     def run_standalone(self, work: Callable[[], Awaitable[T]], *, settings: Settings | None = None) -> T:
         """Open the installation, await ``work()`` and close it again: for a script, outside of any event loop.

@@ -112,7 +112,7 @@ class Process:
 
     # Runs ----------------------------------------------------------------------------------------------------------
 
-    async def start(self, workflow: Workflow[..., R], *args: Any, **options: Any) -> RunHandle[R]:
+    async def start(self, workflow: Workflow[..., R], /, *args: Any, **options: Any) -> RunHandle[R]:
         """Start a run; see :meth:`Engine.start`."""
         return await self.engine.start(workflow, *args, **options)
 

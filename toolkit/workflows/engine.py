@@ -52,6 +52,7 @@ from toolkit.workflows.runtime import Runtime
 from toolkit.workflows.schedule_control import ScheduleControl
 from toolkit.workflows.schedules import Schedule
 from toolkit.workflows.searches import RunFilter
+from toolkit.workflows.signatures import UNSAID
 from toolkit.workflows.states import RunState
 from toolkit.workflows.timetables import Timetable
 
@@ -290,25 +291,27 @@ class Engine:
     async def start(
         self,
         workflow: Workflow[P, R],
+        /,
         *args: Any,
-        idempotency_key: str | None = None,
-        started_by: str | None = None,
-        priority: int = 0,
+        idempotency_key: str | None = UNSAID,
+        started_by: str | None = UNSAID,
+        priority: int = UNSAID,
         **kwargs: Any,
     ) -> RunHandle[R]:
         """Start a run; when this returns, it is durable.
 
-        With an ``idempotency_key`` the same run comes back however often it is started.
+        With an ``idempotency_key`` the same run comes back however often it is started. Where the workflow itself has a
+        parameter of that name, or ``started_by`` or ``priority``, it is an argument; use ``with_options`` then.
 
         Raises:
             Conflict: the key started a run with other arguments.
             InvalidInput: the key holds characters that no database keeps.
             NotFound: the workflow is not registered here.
         """
-        arguments = workflow.signature.bind(args, kwargs)
-        return await self.start_bound(
-            workflow, arguments, idempotency_key=idempotency_key, started_by=started_by, priority=priority
+        arguments, options = workflow.signature.bind_beside(
+            args, kwargs, idempotency_key=idempotency_key, started_by=started_by, priority=priority
         )
+        return await self.start_bound(workflow, arguments, **options)
 
     async def start_json(
         self,

@@ -15,6 +15,9 @@ from typing_extensions import TypedDict
 from toolkit.errors import DefinitionError, InvalidInput
 from toolkit.serialization import Codec, codec_for
 
+UNSAID: Any = object()
+"""Stands for an option that a caller has not given; ``None`` may be an argument."""
+
 
 def annotated(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function whose annotations hold for ``function``: what is inside a partial, the ``__call__`` of an object."""
@@ -109,6 +112,21 @@ class Signature:
             return dict(self._signature.bind(*args, **kwargs).arguments)
         except TypeError as error:
             raise TypeError(f"{self.what}: {error}") from None
+
+    def bind_beside(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], **options: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments of a call that takes ``options`` besides, and those of the options that are given.
+
+        An option that has the name of a parameter is an argument, unless the parameter has one by its place.
+
+        Raises:
+            TypeError: as the function itself would raise.
+        """
+        given = {name: value for name, value in options.items() if value is not UNSAID}
+        placed = self._positional[: len(args)]
+        own = {name: given.pop(name) for name in list(given) if name in self._parameters and name not in placed}
+        return self.bind(args, {**kwargs, **own} if own else kwargs), given
 
     def encode(self, arguments: dict[str, Any]) -> str:
         """The bound arguments as JSON text."""

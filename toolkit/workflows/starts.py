@@ -20,6 +20,7 @@ from toolkit.workflows.current import current_engine
 from toolkit.workflows.definitions import RunHandle, Workflow
 from toolkit.workflows.operations import NewRun
 from toolkit.workflows.sessions import StepSession
+from toolkit.workflows.signatures import UNSAID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,16 +60,18 @@ _FIND = Statement(
 async def start_in(
     session: AsyncSession,
     workflow: Workflow[P, R],
+    /,
     *args: Any,
-    idempotency_key: str | None = None,
-    started_by: str | None = None,
+    idempotency_key: str | None = UNSAID,
+    started_by: str | None = UNSAID,
     engine: Engine | None = None,
     **kwargs: Any,
 ) -> RunHandle[R]:
     """Start a run in the transaction of ``session``: it exists if and only if that commits.
 
     Workers learn of it when the session has committed. ``engine`` is the one that the caller stands in, unless given.
-    In a step it is the step's session, so that the run begins with the step's checkpoint or not at all.
+    In a step it is the step's session, so that the run begins with the step's checkpoint or not at all. Where the
+    workflow itself has a parameter ``idempotency_key`` or ``started_by``, that is meant.
 
     Raises:
         Conflict: the key started a run with other arguments.
@@ -97,10 +100,11 @@ async def start_in(
 def start_on(
     connection: Connection,
     workflow: Workflow[P, R],
+    /,
     *args: Any,
     session: Session | None = None,
-    idempotency_key: str | None = None,
-    started_by: str | None = None,
+    idempotency_key: str | None = UNSAID,
+    started_by: str | None = UNSAID,
     engine: Engine | None = None,
     **kwargs: Any,
 ) -> RunHandle[R]:
@@ -117,8 +121,10 @@ def start_on(
             f"{workflow.name!r} was to be started where no Toolkit is running; give it engine=app.services.engine"
         )
     engine.require(workflow)
-    arguments = workflow.signature.bind(args, kwargs)
-    run = workflow.new_run(engine, arguments, idempotency_key=idempotency_key, started_by=started_by)
+    arguments, options = workflow.signature.bind_beside(
+        args, kwargs, idempotency_key=idempotency_key, started_by=started_by
+    )
+    run = workflow.new_run(engine, arguments, **options)
     run_id, is_new = _insert(connection, run, engine=engine)
     if session is not None and is_new:
         event.listen(session, "after_commit", lambda _: engine.announce(), once=True)
