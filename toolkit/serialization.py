@@ -20,6 +20,12 @@ T = TypeVar("T")
 # Bytes and special floats have no JSON form of their own; base64 and strings come back equal.
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
+_DECLARE = "declare the type that is really returned, as a Pydantic type"
+_DECLARE_ALL = (
+    "declare the type that is really there (in the annotation, or by return_type=); for infinities and nan in a model "
+    "give it ser_json_inf_nan='strings'"
+)
+
 
 class Codec(Generic[T]):
     """Encodes values of one type to JSON text and decodes them again. Made by :func:`codec_for`."""
@@ -33,16 +39,18 @@ class Codec(Generic[T]):
 
         self._certainty = Certainty(self.adapter.core_schema)
 
-    def encode(self, value: T) -> str:
+    def encode(self, value: T, *, advice: str = "") -> str:
         """``value`` as JSON text from which it comes back equal.
+
+        ``advice`` says what can be done about a value that does not, where no declaration can be changed.
 
         Raises:
             SerializationError: the value does not fit the type, holds something that has no JSON form, or would come
                 back as something else (a subclass of what is declared, a ``Decimal`` where ``Any`` is).
         """
-        text = self.encode_to_compare(value)
+        text = self.encode_to_compare(value, advice=advice)
         if not self._certainty.is_certain:
-            self._check(text, value)
+            self._check(text, value, advice)
         return text
 
     @property
@@ -50,7 +58,7 @@ class Codec(Generic[T]):
         """Whether the JSON text of equal values may differ: a set has another order in each process."""
         return self._certainty.holds_sets
 
-    def encode_to_compare(self, value: T) -> str:
+    def encode_to_compare(self, value: T, *, advice: str = "") -> str:
         """``value`` as JSON text that is compared and shown, and need not come back equal.
 
         Raises:
@@ -61,11 +69,11 @@ class Codec(Generic[T]):
         except (PydanticSerializationError, UnicodeDecodeError, ValueError, RecursionError) as error:
             raise SerializationError(
                 f"a value of type {type(value).__qualname__!r} cannot be stored as {describe(self.type)}: "
-                f"{_first_line(error)}; declare the type that is really returned, as a Pydantic type"
+                f"{_first_line(error)}; {advice or _DECLARE}"
             ) from error
         return text
 
-    def _check(self, text: str, value: T) -> None:
+    def _check(self, text: str, value: T, advice: str) -> None:
         try:
             # A Sequence takes a tuple and gives a list.
             place = difference(value, self.decode(text), are_lists_alike=self.type is not Any)
@@ -74,8 +82,7 @@ class Codec(Generic[T]):
         if place is not None:
             raise SerializationError(
                 f"a value of type {type(value).__qualname__!r} would not come back equal from JSON as "
-                f"{describe(self.type)}: {place}. Declare the type that is really there (in the annotation, or by "
-                "return_type=); for infinities and nan in a model give it ser_json_inf_nan='strings'"
+                f"{describe(self.type)}: {place}; {advice or _DECLARE_ALL}"
             )
 
     def decode(self, text: str | bytes) -> T:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from toolkit.errors import Conflict, NotFound, RunFailed, RunStateError, StorageError
-from toolkit.serialization import check_keys, codec_for
+from toolkit.serialization import check_keys
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, StorageUnavailable, readable
 from toolkit.workflows import statements as sql
 from toolkit.workflows.attributes import Attribute
@@ -55,6 +55,7 @@ from toolkit.workflows.searches import RunFilter
 from toolkit.workflows.signatures import UNSAID
 from toolkit.workflows.states import RunState
 from toolkit.workflows.timetables import Timetable
+from toolkit.workflows.waits import encode_payload
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -376,10 +377,11 @@ class Engine:
         Raises:
             Conflict: the idempotency key has emitted this event with another payload.
             InvalidInput: a key is one of the toolkit's own, or holds characters that no database keeps.
+            SerializationError: the payload is not plain JSON.
         """
         check_event_key(key)
         check_keys(key=key, idempotency_key=idempotency_key, run_id=run_id)
-        text = payload_json if payload_json is not None else codec_for(Any).encode(payload)
+        text = payload_json if payload_json is not None else encode_payload(payload)
         event = NewEvent(self.new_id(), key, text, run_id, idempotency_key)
         emitted: Emitted = await self._submit_durably(EmitEvent(event))
         if not emitted.is_same:

@@ -240,6 +240,21 @@ def next_wait_id() -> str:
     return _require_wait("waiting").execution.engine.new_id()
 
 
+def encode_payload(payload: Any) -> str:
+    """The payload of an event as JSON text.
+
+    Raises:
+        SerializationError: it is not plain JSON; nothing declares its type but whoever waits.
+    """
+    return codec_for(Any).encode(payload, advice=_PLAIN)
+
+
+_PLAIN = (
+    "nothing declares the type of an event, so its payload is plain JSON: hand over what model_dump(mode='json') of a "
+    "model gives, or pydantic_core.to_jsonable_python(value), and have the wait read it by payload_type="
+)
+
+
 async def emit_event(
     key: str,
     payload: Any = None,
@@ -256,10 +271,11 @@ async def emit_event(
 
     Raises:
         InvalidInput: a key is one of the toolkit's own, or holds characters that no database keeps.
+        SerializationError: the payload is not plain JSON.
         WrongContext: outside a workflow, without a session; there, use ``engine.emit_event``.
     """
     check_event_key(key)
-    text = codec_for(Any).encode(payload)
+    text = encode_payload(payload)
     scope = current_scope()
     if session is not None:
         from toolkit.workflows.sessions import insert_event
