@@ -149,8 +149,7 @@ async def wait_for_event(
 
     Raises:
         WaitTimeout: the limit passed first.
-        InvalidInput: the key is one of the toolkit's own, or holds characters that no database keeps; or the limit is no
-            length of time.
+        InvalidInput: the key is one of the toolkit's own, or no database keeps it; or the limit is no length of time.
         SerializationError: the payload does not fit ``payload_type``.
         WrongContext: outside a workflow.
     """
