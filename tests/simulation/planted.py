@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from tests.simulation.histories import play_history
 from toolkit.storage import GroupCommit, Statement
-from toolkit.workflows import branches, cancellations, sessions, statements
+from toolkit.workflows import branches, cancellations, groups, sessions, statements
 from toolkit.workflows.batches import Batch
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
@@ -183,7 +183,7 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "timers are in memory only": lambda: patch.object(Commits, "_refresh", _timers_in_memory_only),
     "a cursor is what memory says": lambda: patch.object(Batch, "_delivered_numbers", _no_cursor),
     "a cancel is not read under the lock": lambda: patch.object(BatchState, "_hold", _cancel_is_not_read),
-    "a withdrawn branch keeps its waits": lambda: patch.object(branches, "_withdraw_waits", _nothing),
+    "a withdrawn branch keeps its waits": lambda: patch.object(groups, "withdraw_waits", _nothing),
     "a wait does not look for what is there": lambda: patch.object(
         statements, "NUMBERED_EVENTS", _blind(statements.NUMBERED_EVENTS)
     ),

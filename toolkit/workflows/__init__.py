@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.workflows.attributes import Attribute, add_tags, check_attributes, remove_tags, set_attributes
 from toolkit.workflows.batches import Closer
-from toolkit.workflows.branches import First, gather, race, timeout, wait_any
+from toolkit.workflows.branches import gather, race, timeout, wait_any
 from toolkit.workflows.calls import Checkpoint, checkpoint, run_step
 from toolkit.workflows.cancellations import check_cancellation, compensation, shield
 from toolkit.workflows.continuations import continue_as_new
@@ -22,6 +22,7 @@ from toolkit.workflows.definitions import (
 )
 from toolkit.workflows.engine import Engine, EngineOptions
 from toolkit.workflows.failures import RunCancelled
+from toolkit.workflows.groups import First
 from toolkit.workflows.keys import OwnKey, check_idempotency_key
 from toolkit.workflows.operations import AttachedRows, StepRecord
 from toolkit.workflows.patches import patched

@@ -17,6 +17,7 @@ from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded
 from toolkit.workflows.journal import LINKED, Journal
 from toolkit.workflows.operations import Operation, RecordStep, StepRecord, Suspend, WaitRecord
 from toolkit.workflows.outcomes import ClaimedRun, Fate, Recorded, Suspended, WaitOpened
+from toolkit.workflows.scopes import BranchWithdrawn, Scope
 from toolkit.workflows.states import CancelMode, StepKind, StepState
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ class Execution:
         "_holds",
         "_is_given_up",
         "_parked",
-        "_shielded_paths",
         "active",
         "cursors",
         "deferrals",
         "engine",
         "epoch",
         "has_progressed",
+        "has_sections",
         "in_flight",
         "is_cancel_requested",
         "is_dead",
@@ -76,6 +77,7 @@ class Execution:
         "sightings",
         "task",
         "undoers",
+        "unwinding",
         "waits",
         "workflow",
     )
@@ -119,10 +121,11 @@ class Execution:
         self.last_pauses: dict[str, int] = {}  # of steps that are retried: the attempt before the last pause
         self.shields = 0  # sections under way that a cancel does not enter
         self.undoers = 0  # sections under way that undo what they did when the run is cancelled
+        self.unwinding = 0  # gathers and races whose outcome is on record and waits for branches that were given up
+        self.has_sections = bool(self.journal.sections)  # or has had: something may follow from a cancel
         self.linked_ids: list[str] = []  # runs that were started to be ended with this one
         self.deferrals = Deferrals(self)
-        self._parked: dict[str, asyncio.Future[StepRecord]] = {}
-        self._shielded_paths: set[str] = set()
+        self._parked: dict[str, tuple[asyncio.Future[StepRecord], Scope]] = {}
         self._held: set[str] = set()
         self._holds = 0
         for step in steps:
@@ -281,16 +284,15 @@ class Execution:
 
     # Waiting -----------------------------------------------------------------------------------------------------
 
-    async def park(self, path: str, *, is_shielded: bool = False) -> StepRecord:
+    async def park(self, path: str, scope: Scope) -> StepRecord:
         """Wait for the end of the open wait at ``path``; suspends the run when every branch waits.
 
         Raises:
-            RunCancelled: the run is being cancelled, and nothing shields this wait from it.
+            RunCancelled: the run is being cancelled or the branch is given up, and nothing shields this wait from it.
         """
+        scope.check()  # it may have come while the wait was opened
         future: asyncio.Future[StepRecord] = asyncio.get_running_loop().create_future()
-        self._parked[path] = future
-        if is_shielded:
-            self._shielded_paths.add(path)
+        self._parked[path] = (future, scope)
         self.leave()
         try:
             return await future
@@ -298,8 +300,6 @@ class Execution:
             if self._parked.pop(path, None) is not None:
                 self.enter()
             raise
-        finally:
-            self._shielded_paths.discard(path)
 
     def deliver(self, record: StepRecord) -> None:
         """A wait of this run has ended; whoever waited goes on."""
@@ -308,12 +308,20 @@ class Execution:
         self.note(record)
         self.journal.note_foreign(record.path)
         self.waits.pop(record.path, None)
-        future = self._parked.pop(record.path, None)
-        if future is None:
+        self._let_go_on(record.path, record)
+
+    def _let_go_on(self, path: str, outcome: StepRecord | RunCancelled) -> None:
+        """Whoever waits at ``path`` goes on."""
+        if path not in self._parked:
             return
+        future, _ = self._parked.pop(path)
         self.enter()
-        if not future.done():  # its branch may be on its way out
-            future.set_result(record)
+        if future.done():  # its branch may be on its way out
+            return
+        if isinstance(outcome, RunCancelled):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
     def is_parked_at(self, path: str) -> bool:
         """Whether a branch waits at ``path``."""
@@ -332,7 +340,8 @@ class Execution:
     @property
     def goes_to_wait(self) -> bool:
         """Whether the wait that a branch is about to open is all that keeps this run from being suspended."""
-        return self.active == 1 and not (self.is_in_doubt or self._held or self.is_cancel_requested)
+        has_more = self.is_in_doubt or self._held or self.is_cancel_requested or self.unwinding
+        return self.active == 1 and not has_more
 
     def suspension(self, opening: WaitRecord) -> Suspend:
         """How this run is suspended when ``opening`` is open."""
@@ -369,18 +378,18 @@ class Execution:
 
     # Pausing -------------------------------------------------------------------------------------------------------
 
-    async def hold(self, *, is_shielded: bool = False) -> None:
+    async def hold(self, scope: Scope) -> None:
         """Wait for the end of the pause; when every branch waits, the run is suspended as for any other wait.
 
         Raises:
-            RunCancelled: the run is being cancelled, and nothing shields the caller from it.
+            RunCancelled: the run is being cancelled or the branch is given up, and nothing shields the caller from it.
         """
         while self.is_pausing and not self.is_cancel_requested:
             self._holds += 1
             place = f"pause/{self._holds}"
             self._held.add(place)
             try:
-                await self.park(place, is_shielded=is_shielded)
+                await self.park(place, scope)
             finally:
                 self._held.discard(place)
 
@@ -388,22 +397,23 @@ class Execution:
         """The pause has ended; whoever was held up by it goes on."""
         self.is_pausing = False
         for place in list(self._held):
-            future = self._parked.pop(place, None)
-            if future is not None:
-                self.enter()
-                if not future.done():
-                    future.set_result(_RESUMED)
+            self._let_go_on(place, _RESUMED)
 
     # Cancellation ------------------------------------------------------------------------------------------------
 
     def request_cancel(self) -> None:
         """The run is to be cancelled: every branch hears of it at its next verb, a waiting one at once."""
         self.is_cancel_requested = True
-        for path, future in list(self._parked.items()):
-            if not future.done() and path not in self._shielded_paths:
-                del self._parked[path]
-                self.enter()
-                future.set_exception(RunCancelled())
+        self._interrupt(lambda scope: not scope.is_shielded, RunCancelled)
+
+    def withdraw_branches(self) -> None:
+        """Branches with something to end are given up: each hears of it at its next verb, a waiting one at once."""
+        self._interrupt(lambda scope: scope.is_given_up, BranchWithdrawn)
+
+    def _interrupt(self, concerns: Callable[[Scope], bool], make: Callable[[], RunCancelled]) -> None:
+        for path, (future, scope) in list(self._parked.items()):
+            if not future.done() and concerns(scope):
+                self._let_go_on(path, make())
 
     def check(self) -> None:
         """Refuse to begin anything new in a run that is given up or being cancelled.

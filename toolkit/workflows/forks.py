@@ -112,8 +112,14 @@ def kept_by_fork(journal: Sequence[Entry], step: Entry, *, is_given: bool) -> li
 
 
 def _before(journal: Sequence[Entry], step: Entry) -> Iterator[Entry]:
-    """What does not depend on the end of ``step``: it began before, or runs beside it in another branch."""
+    """What does not depend on the end of ``step``: it began before, or runs beside it in another branch.
+
+    What was undone beside it because the branches around had an outcome depends on that.
+    """
+    outcomes = [one for one in journal if one.ended_at is not None and _is_below(step.path, one.path)]
     for entry in journal:
+        if any(_is_below(entry.path, one.path) and entry.started_at > _ended(one)[0] for one in outcomes):
+            continue
         if entry.state is StepState.RUNNING or _is_below(step.path, entry.path):
             continue
         is_after = step.ended_at is not None and entry.started_at > step.ended_at

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import overload
 
 from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.states import StepKind
 
 PATCH = "patched:"
 # The details of a start whose run is to be ended with the one that started it.
 LINKED = '{"linked": true}'
+# Sections whose entry is on record: what is shielded, and what is undone if it does not end well.
+SECTIONS = frozenset({"shield", "compensation"})
 # Not asked for by code in order: what a patch decided, and what a run that went on as another had heard.
 _ASIDE = (PATCH, "continued/")
 
@@ -34,6 +37,15 @@ class Journal(dict[str, StepRecord]):
         self._old = set(self) if upcast is not None else set[str]()
         self._unread = dict.fromkeys([*self, *waits])  # in order of their record
         self._asked: set[str] = set()
+        self.sections = tuple(path for path, step in self.items() if is_section(path, kind=step.kind))
+
+    def has_section_below(self, path: str) -> bool:
+        """Whether a section was entered there before the run was read in."""
+        return any(section.startswith(f"{path}/") for section in self.sections)
+
+    def has_unread_below(self, path: str) -> bool:
+        """Whether something is on record there that the code has not asked for yet."""
+        return any(one.startswith(f"{path}/") for one in self._unread)
 
     @overload  # type: ignore[override]  # a default would hide that something was asked for in vain
     def get(self, path: str) -> StepRecord | None: ...
@@ -90,3 +102,9 @@ class Journal(dict[str, StepRecord]):
             assert self._upcast is not None
             self[path] = self._upcast(super().__getitem__(path))
             self._old.discard(path)
+
+
+def is_section(path: str, *, kind: str) -> bool:
+    """Whether the entry of a section is on record at ``path``; a step or a child may have the name of one."""
+    before, _, occurrence = path.rpartition("/")
+    return kind == StepKind.MESSAGE and occurrence.isdigit() and before.rpartition("/")[2] in SECTIONS

@@ -156,7 +156,7 @@ class OpenWait:
 
 @dataclass(slots=True)
 class CloseWaits:
-    """Withdraw waits that the run gives up. Outcome: :class:`Fate`."""
+    """Withdraw waits that the run gives up. Outcome: :class:`WaitsClosed`."""
 
     run_id: str
     epoch: int

@@ -62,6 +62,14 @@ class WaitOpened:
 
 
 @dataclass(slots=True)
+class WaitsClosed:
+    """``are_all`` is false when one of them had ended before: its end is in the journal."""
+
+    fate: Fate
+    are_all: bool = True
+
+
+@dataclass(slots=True)
 class Suspended:
     """``is_suspended`` is false when something was delivered meanwhile; ``must_read``: what, only the journal knows."""
 

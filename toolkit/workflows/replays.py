@@ -271,7 +271,7 @@ class _Rehearsal(Execution):
             return Recorded(Fate.KEPT)
         return await super().record(step, **more)
 
-    async def park(self, path: str, **_: Any) -> NoReturn:
+    async def park(self, path: str, scope: Scope) -> NoReturn:
         await self.halt(self.waiting, path)
 
     async def halt(self, where: list[str], path: str | None = None) -> NoReturn:

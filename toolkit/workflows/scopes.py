@@ -9,10 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import WrongContext
+from toolkit.workflows.failures import RunCancelled
 
 if TYPE_CHECKING:
     from toolkit.workflows.executions import Execution
     from toolkit.workflows.sessions import StepSession
+
+
+class BranchWithdrawn(RunCancelled):
+    """The branch is given up; raised at its next verb if it has something to end. It passes as a cancel does."""
 
 
 @dataclass(slots=True)
@@ -54,8 +59,11 @@ class Scope:
     step: StepContext | None = None
     can_wait: bool = True
     parent: Scope | None = None
-    is_withdrawn: bool = False
+    is_withdrawn: bool = False  # the gather or race around has given it up
+    is_unwinding: bool = False  # given up as it is, it first ends what it shields and undoes what it has to
     is_shielded: bool = False  # what happens here is run to its end although a cancel is under way
+    shields: int = 0  # sections of this very place that are run to their end
+    sections: int = 0  # shields and compensations under way, here and in the branches below
     counts: dict[str, int] = field(default_factory=dict)
 
     def next_path(self, name: str, *, separator: str = "/") -> str:
@@ -85,11 +93,21 @@ class Scope:
 
         Raises:
             asyncio.CancelledError: nothing that happens here counts any more.
-            RunCancelled: the run is being cancelled.
+            RunCancelled: the run is being cancelled, or this branch of it is given up.
         """
         self.check_alive()
         if not self.is_shielded:
             self.execution.check()
+        self.check_wanted()
+
+    def check_wanted(self) -> None:
+        """Refuse to go on in a branch that is given up and ends what it shields or has to undo.
+
+        Raises:
+            BranchWithdrawn: it is, and nothing shields the caller from that.
+        """
+        if self.is_given_up:
+            raise BranchWithdrawn("this branch was given up")
 
     def check_alive(self) -> None:
         """Refuse to go on in a place that is given up.
@@ -104,15 +122,32 @@ class Scope:
         """Like :meth:`check`, and wait here for as long as the run is paused. What is in a step ends with it."""
         self.check()
         if self.execution.is_pausing and self.step is None:
-            await self.execution.hold(is_shielded=self.is_shielded)
+            await self.execution.hold(self)
             self.check()
+
+    def count_section(self, number: int) -> None:
+        """A section begins here, or ends; every place around it knows, for whoever gives it up waits for that."""
+        place: Scope | None = self
+        while place is not None:
+            place.sections += number
+            place = place.parent
 
     @property
     def is_dead(self) -> bool:
         """Whether the engine has given this place up; whatever happens here counts no more."""
-        if self.is_withdrawn or self.execution.is_dead:
+        if self.execution.is_dead or (self.is_withdrawn and not self.is_unwinding):
             return True
         return self.parent is not None and self.parent.is_dead
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether this place, or one around it, is given up, and no shield in between holds against that."""
+        place: Scope | None = self
+        while place is not None and not place.shields:
+            if place.is_withdrawn:
+                return True
+            place = place.parent
+        return False
 
 
 def _called(verb: str, name: str | None) -> str:
@@ -149,6 +184,9 @@ class entered:  # noqa: N801 - used like a function; a generator would cost each
         self._scope = scope
 
     def __enter__(self) -> Scope:
+        around = _SCOPE.get()
+        if self._scope.parent is None and around is not None and around.execution is self._scope.execution:
+            self._scope.parent = around  # the body of a step is given up with the branch that it stands in
         self._token = _SCOPE.set(self._scope)
         return self._scope
 

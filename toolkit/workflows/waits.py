@@ -14,8 +14,16 @@ from toolkit.workflows.durations import duration, moment_in_utc
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
 from toolkit.workflows.keys import ANSWERED, check_event_key
 from toolkit.workflows.marks import find_mark, leave_mark
-from toolkit.workflows.operations import AttachedRows, NewEvent, NewRun, OpenWait, StepRecord, WaitRecord
-from toolkit.workflows.outcomes import Fate
+from toolkit.workflows.operations import (
+    AttachedRows,
+    CloseWaits,
+    NewEvent,
+    NewRun,
+    OpenWait,
+    StepRecord,
+    WaitRecord,
+)
+from toolkit.workflows.outcomes import Fate, WaitsClosed
 from toolkit.workflows.scopes import Scope, current_scope, require_scope
 from toolkit.workflows.states import StepKind, StepState
 
@@ -50,7 +58,10 @@ async def wait_on_record(
     if path in execution.journal:
         return execution.expect(execution.journal[path], kind=kind, name=name)
     check_keys(key=event_key)
-    await scope.begin()
+    try:
+        await scope.begin()
+    except RunCancelled as ending:
+        return execution.expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
     if path in execution.journal:  # it has ended while a pause held us up
         return execution.expect(execution.journal[path], kind=kind, name=name)
     if path not in execution.waits:
@@ -83,12 +94,37 @@ async def wait_on_record(
         raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
     execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
-        record = await execution.park(path, is_shielded=scope.is_shielded)
+        record = await execution.park(path, scope)
         return execution.expect(record, kind=kind, name=name)
+    except RunCancelled as ending:
+        return execution.expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
     except asyncio.CancelledError:
         if scope.is_dead:
             raise
         raise execution.foreign_cancellation() from None
+
+
+async def _end_before_going(scope: Scope, path: str, ending: RunCancelled) -> StepRecord:
+    """How the wait at ``path`` ended, if it has; otherwise it is closed, and ``ending`` is raised.
+
+    What is on record decides: a replay goes past a wait whose end is in the journal, and has to find there what is
+    undone now. Without a section in the run nothing follows, and the end of the run takes its waits with it.
+    """
+    execution = scope.execution
+    wait = execution.waits.get(path)
+    if wait is not None and execution.has_sections:
+        children = [wait.reference] if wait.kind == StepKind.CHILD and wait.reference else []
+        closing = CloseWaits(execution.run.id, execution.epoch, [wait.id], children)
+        closed: WaitsClosed = await execution.commit(closing)
+        if not closed.are_all:
+            if not execution.journal.holds(path):  # another process has ended it; the run is read again
+                execution.engine.residents.abandon(execution)
+                raise asyncio.CancelledError("a wait has ended, and this copy of the run has not heard of it")
+        else:
+            execution.waits.pop(path, None)
+    if execution.journal.holds(path):
+        return execution.journal[path]
+    raise ending
 
 
 def _require_wait(verb: str) -> Scope:

@@ -25,7 +25,7 @@ from toolkit.workflows.operations import (
     StepRecord,
     WaitRecord,
 )
-from toolkit.workflows.outcomes import Cancelled, EndedRun, Fate, Finished
+from toolkit.workflows.outcomes import Cancelled, EndedRun, Fate, Finished, WaitsClosed
 from toolkit.workflows.rows import to_wait
 from toolkit.workflows.states import CancelMode, ClosePolicy, RunState, StepKind, StepState, WaitState
 
@@ -43,15 +43,20 @@ class Endings(Waits):
                 expiring.append(run.id)
         yield from self._expire(expiring)
         for at, operation in self._each(CloseWaits):
-            if self._fenced(operation.run_id, operation.epoch) is None:
-                self.outcomes[at] = Fate.LOST
+            run = self._fenced(operation.run_id, operation.epoch)
+            if run is None:
+                self.outcomes[at] = WaitsClosed(Fate.LOST)
                 continue
-            self.outcomes[at] = Fate.KEPT
+            are_all = True
+            state = WaitState.CANCELLED if run.is_cancel_requested else WaitState.WITHDRAWN
             for row in (yield Query(sql.WAITS_BY_ID, [list(operation.wait_ids)])):
                 wait = to_wait(row)
-                if wait.state in {WaitState.OPEN, WaitState.RESOLVED}:
-                    yield from self._end_wait(wait, WaitState.WITHDRAWN)
-            yield from self._cancel_children(operation.child_ids, reason="no longer awaited")
+                is_open = wait.state in {WaitState.OPEN, WaitState.RESOLVED}
+                is_closed = is_open and (yield from self._end_wait(wait, state))
+                are_all = are_all and (is_closed or wait.state in {WaitState.WITHDRAWN, WaitState.CANCELLED})
+            self.outcomes[at] = WaitsClosed(Fate.KEPT, are_all=are_all)
+            reason = "its parent is being cancelled" if run.is_cancel_requested else "no longer awaited"
+            yield from self._cancel_children(operation.child_ids, reason=reason)
 
     def finish(self) -> Script[None]:
         finishing: list[tuple[int, FinishRun, LockedRun]] = []
