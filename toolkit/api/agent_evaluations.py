@@ -21,6 +21,7 @@ from toolkit.agents import (
     StoredCase,
 )
 from toolkit.api.bodies import Body, Text, documented, read_json
+from toolkit.api.bounds import VersionNumber
 from toolkit.api.pages import After, Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
@@ -54,7 +55,7 @@ class NewEvaluation(Body):
     """What is to be evaluated, by what, and what it must reach."""
 
     data_set: Text
-    version: Annotated[int | None, Field(ge=1, description="Left out: the agent's code, or `changes`.")] = None
+    version: Annotated[VersionNumber | None, Field(description="Left out: the agent's code, or `changes`.")] = None
     changes: Annotated[Changes | None, Field(description="A draft that is not stored.")] = None
     scorers: Annotated[tuple[Scorer, ...], Field(min_length=1, max_length=20)] = (Exact(),)
     gate: Gate = Gate()

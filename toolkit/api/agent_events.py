@@ -22,6 +22,7 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
 
+_LONGEST_POSITION = 18  # digits of which each number fits 64 bits
 _OVER = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 
@@ -39,8 +40,10 @@ async def stream_agent_events(run_id: str, request: Request, services: Installat
     """
     await services.engine.get_run(run_id)
     last = request.headers.get("last-event-id", "0")
-    if not last.isdecimal():
-        raise InvalidInput("Last-Event-ID is not one of this stream", errors=[{"loc": "last-event-id", "msg": last}])
+    if not (last.isascii() and last.isdecimal() and len(last) <= _LONGEST_POSITION):
+        raise InvalidInput(
+            "Last-Event-ID is not one of this stream", errors=[{"loc": "last-event-id", "msg": last[:100]}]
+        )
     return StreamingResponse(_follow(services, run_id, after=int(last)), media_type="text/event-stream")
 
 

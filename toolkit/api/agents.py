@@ -25,6 +25,7 @@ from toolkit.agents import (
 from toolkit.api.agent_events import EVENT_STREAM, as_stream
 from toolkit.api.audit import record
 from toolkit.api.bodies import Body, JsonText, Text, documented, read_json, within
+from toolkit.api.bounds import PathVersion, VersionNumber
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.errors import InvalidInput
@@ -59,7 +60,7 @@ class AgentSimulation(Body):
     """An agent to try out, and on what. Neither `version` nor `changes`: as it stands now."""
 
     input: JsonText
-    version: Annotated[int | None, Field(ge=1, description="A version that was added; 0 is not one.")] = None
+    version: Annotated[VersionNumber | None, Field(description="A version that was added; 0 is not one.")] = None
     changes: Annotated[Changes | None, Field(description="A draft that is not stored.")] = None
     files: Annotated[tuple[Text, ...], Field(max_length=20, description="Ids of stored files.")] = ()
     tool_context: Annotated[JsonText, Field(description="Where the agent's tools need one.")] = "null"
@@ -117,7 +118,7 @@ async def add_agent_version(name: str, request: Request, services: Installation)
 
 
 @router.get("/{name}/versions/{number}", operation_id="get_agent_version", dependencies=_read)
-async def get_agent_version(name: str, number: int, services: Installation) -> AgentVersion:
+async def get_agent_version(name: str, number: PathVersion, services: Installation) -> AgentVersion:
     """One version, as it was added."""
     return await services.agents.version(name, number)
 
@@ -126,8 +127,8 @@ async def get_agent_version(name: str, number: int, services: Installation) -> A
 async def compare_agent_versions(
     name: str,
     services: Installation,
-    before: Annotated[int | None, Query(ge=1, description="Left out: the agent's code.")] = None,
-    after: Annotated[int | None, Query(ge=1, description="Left out: the agent's code.")] = None,
+    before: Annotated[VersionNumber | None, Query(description="Left out: the agent's code.")] = None,
+    after: Annotated[VersionNumber | None, Query(description="Left out: the agent's code.")] = None,
 ) -> AgentDifference:
     """What differs between two versions, field by field."""
     return await services.agents.compare(name, before, after)
@@ -139,7 +140,9 @@ async def compare_agent_versions(
     dependencies=_activate,
     openapi_extra=documented(Change, is_required=False),
 )
-async def activate_agent_version(name: str, number: int, request: Request, services: Installation) -> AgentSummary:
+async def activate_agent_version(
+    name: str, number: PathVersion, request: Request, services: Installation
+) -> AgentSummary:
     """Let a version hold from the next run on; a run that has begun to ask the agent stays with what it has."""
     body = await read_json(request, Change, limit=services.request_bytes, is_optional=True)
     return await services.agents.activate(name, number, reason=body.reason)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,13 +28,21 @@ class _Verbatim:
     """Marks a field of a body that is kept as JSON text, with all its digits."""
 
 
+class _AsSent:
+    """Marks a field of a body that is kept as the very JSON text that was sent."""
+
+
 VERBATIM = _Verbatim()
+AS_SENT = _AsSent()
 
 JsonText = Annotated[str, VERBATIM, WithJsonSchema({})]
 """Any JSON value, as its text."""
 
 JsonObjectText = Annotated[str, VERBATIM, WithJsonSchema({"type": "object"})]
 """A JSON object, as its text."""
+
+AsSentText = Annotated[str, AS_SENT, WithJsonSchema({"type": "object"})]
+"""A JSON object for a reader of its own, which takes a long fraction for a number and not for a string."""
 
 
 def _without_nul(text: str) -> str:
@@ -75,10 +84,7 @@ async def read_json(request: Request, model: type[Model], *, limit: int, is_opti
 def _fields(text: bytes, model: type[Body]) -> dict[str, Any]:
     try:
         raw = _object.decode(text)
-        return {
-            name: keep_digits(bytes(part)).decode() if _is_verbatim(model, name) else from_json(bytes(part))
-            for name, part in raw.items()
-        }
+        return {name: _value(bytes(part), model.model_fields.get(name)) for name, part in raw.items()}
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"the body is not a JSON object that can be read: {error}",
@@ -86,9 +92,11 @@ def _fields(text: bytes, model: type[Body]) -> dict[str, Any]:
         ) from error
 
 
-def _is_verbatim(model: type[Body], name: str) -> bool:
-    field = model.model_fields.get(name)
-    return field is not None and VERBATIM in field.metadata
+def _value(text: bytes, field: FieldInfo | None) -> Any:
+    metadata = [] if field is None else field.metadata
+    if AS_SENT in metadata:
+        return text.decode()
+    return keep_digits(text).decode() if VERBATIM in metadata else from_json(text)
 
 
 def _validate(model: type[Model], fields: Mapping[str, Any]) -> Model:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from toolkit.access import Permission
+from toolkit.api.bounds import VersionNumber
 from toolkit.api.pages import Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
@@ -25,7 +26,7 @@ After = Annotated[
 async def list_decisions(
     name: str,
     services: Installation,
-    version: Annotated[int | None, Query(ge=1, description="Only those that this version made.")] = None,
+    version: Annotated[VersionNumber | None, Query(description="Only those that this version made.")] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[DecisionRecord]:
@@ -38,7 +39,9 @@ async def list_decisions(
 async def explain_decision(
     decision_id: str,
     services: Installation,
-    item: Annotated[int | None, Query(ge=0, description="Which input of a batch, counted from 0.")] = None,
+    item: Annotated[
+        int | None, Query(ge=0, le=2**31 - 1, description="Which input of a batch, counted from 0.")
+    ] = None,
 ) -> Explanation:
     """Why one decision came out as it did: its input, its output, the rows that matched, in words."""
     return await services.rules.workbench.explain(decision_id, item=item)

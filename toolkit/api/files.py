@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, Text, documented, read_json, stream
+from toolkit.api.bounds import Moment
 from toolkit.api.form_files import read_files
 from toolkit.api.pages import After, Limit, Page, page_of
 from toolkit.api.security import requires
@@ -106,8 +107,8 @@ async def list_files(
     sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
     storage: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[Literal["stored", "quarantined"] | None, Query()] = None,
-    created_from: Annotated[AwareDatetime | None, Query()] = None,
-    created_before: Annotated[AwareDatetime | None, Query()] = None,
+    created_from: Annotated[Moment | None, Query()] = None,
+    created_before: Annotated[Moment | None, Query()] = None,
     size_from: Annotated[int | None, Query(ge=0, le=2**62, description="Bytes.")] = None,
     size_to: Annotated[int | None, Query(ge=0, le=2**62, description="Bytes.")] = None,
     after: After = None,

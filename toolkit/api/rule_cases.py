@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, JsonObjectText, Text, documented, read_json
+from toolkit.api.bounds import PathVersion, VersionNumber
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.rules import Case, CaseReport, Coverage
@@ -30,7 +31,7 @@ class NewCase(Body):
 class CaseRun(Body):
     """What the cases are run against."""
 
-    version: Annotated[int | None, Field(ge=1, description="Left out: the rule's own function.")] = None
+    version: Annotated[VersionNumber | None, Field(description="Left out: the rule's own function.")] = None
 
 
 class CaseList(BaseModel):
@@ -81,7 +82,7 @@ async def run_rule_cases(name: str, request: Request, services: Installation) ->
 )
 async def get_rule_coverage(
     name: str,
-    number: int,
+    number: PathVersion,
     services: Installation,
     limit: Annotated[int, Query(ge=1, le=10_000, description="How many of its last decisions to look at.")] = 500,
 ) -> Coverage:

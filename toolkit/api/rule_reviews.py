@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, documented, read_json
+from toolkit.api.bounds import PathVersion, VersionNumber
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.rules import Analysis, BackTest, Change, Shadow
@@ -37,9 +38,9 @@ class LookBack(Body):
 @router.get("/versions/{number}/diff", operation_id="diff_rule_version", dependencies=_read)
 async def diff_rule_version(
     name: str,
-    number: int,
+    number: PathVersion,
     services: Installation,
-    against: Annotated[int, Query(ge=1, description="The version to compare with.")],
+    against: Annotated[VersionNumber, Query(description="The version to compare with.")],
 ) -> ChangeList:
     """What a version changes, compared with another: rows, cells, expressions and edges, in words."""
     found = await services.rules.workbench.diff(name, number, against=against)
@@ -47,7 +48,7 @@ async def diff_rule_version(
 
 
 @router.get("/versions/{number}/analysis", operation_id="analyse_rule_version", dependencies=_read)
-async def analyse_rule_version(name: str, number: int, services: Installation) -> Analysis:
+async def analyse_rule_version(name: str, number: PathVersion, services: Installation) -> Analysis:
     """Gaps with an input that falls into each, rows that can never win, rows that overlap."""
     return await services.rules.workbench.analyse(name, number)
 
@@ -58,7 +59,7 @@ async def analyse_rule_version(name: str, number: int, services: Installation) -
     dependencies=[requires(Permission.DECISIONS_READ)],
     openapi_extra=documented(LookBack, is_required=False),
 )
-async def back_test_rule_version(name: str, number: int, request: Request, services: Installation) -> BackTest:
+async def back_test_rule_version(name: str, number: PathVersion, request: Request, services: Installation) -> BackTest:
     """Decide the last recorded inputs again by this version, and list those whose outcome changes."""
     body = await read_json(request, LookBack, limit=services.request_bytes, is_optional=True)
     return await services.rules.workbench.back_test(name, number, limit=body.limit)
@@ -71,7 +72,7 @@ async def get_rule_shadow(name: str, services: Installation) -> Shadow:
 
 
 @router.put("/versions/{number}/shadow", operation_id="start_rule_shadow", dependencies=_activate)
-async def start_rule_shadow(name: str, number: int, services: Installation) -> Shadow:
+async def start_rule_shadow(name: str, number: PathVersion, services: Installation) -> Shadow:
     """Evaluate a version beside what decides, on the real inputs; what it says is counted and never used."""
     return await services.rules.start_shadow(name, number)
 

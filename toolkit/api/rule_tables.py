@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Text, read
+from toolkit.api.bounds import VersionNumber
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.files import disposition_of
@@ -26,7 +27,7 @@ _FORMATS = {media_type: known for known, media_type in _MEDIA_TYPES.items()}
 
 Table = Annotated[str | None, Query(max_length=200, description="The name of its node; a CSV file has one table.")]
 Version = Annotated[
-    int | None, Query(ge=1, description="Left out: the active one, else the newest, else the graph to begin with.")
+    VersionNumber | None, Query(description="Left out: the active one, else the newest, else the graph to begin with.")
 ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from toolkit.access import Permission, current_principal
 from toolkit.api.audit import record
 from toolkit.api.bodies import Body, JsonObjectText, JsonText, Text, documented, read_json, within
+from toolkit.api.bounds import Moment, PathVersion, VersionNumber
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
 from toolkit.rules import BatchItem, Decision, Explanation, RuleSummary, RuleVersion, evaluate_file
@@ -41,7 +42,7 @@ class Activation(Change):
     """Why a version is to decide, and whether also against stored cases that fail."""
 
     valid_from: Annotated[
-        AwareDatetime | None, Field(description="Left out: at once. A change by hand before it withdraws the plan.")
+        Moment | None, Field(description="Left out: at once. A change by hand before it withdraws the plan.")
     ] = None
     force: Annotated[bool, Field(description="Pass over stored cases that fail; needs a reason, which is kept.")] = (
         False
@@ -58,7 +59,7 @@ class Evaluation(Body):
     """One input to decide about; nothing is recorded and nothing goes on because of it."""
 
     input: JsonText
-    version: Annotated[int | None, Field(ge=1, description="Left out: what decides now.")] = None
+    version: Annotated[VersionNumber | None, Field(description="Left out: what decides now.")] = None
 
 
 class Simulation(Body):
@@ -154,7 +155,7 @@ async def upload_rule_version(name: str, request: Request, response: Response, s
 
 
 @router.get("/{name}/versions/{number}", operation_id="get_rule_version", dependencies=_read)
-async def get_rule_version(name: str, number: int, services: Installation) -> RuleVersion:
+async def get_rule_version(name: str, number: PathVersion, services: Installation) -> RuleVersion:
     """One version with its graph, as it was uploaded."""
     return await services.rules.version(name, number)
 
@@ -165,7 +166,9 @@ async def get_rule_version(name: str, number: int, services: Installation) -> Ru
     dependencies=_activate,
     openapi_extra=documented(Activation, is_required=False),
 )
-async def activate_rule_version(name: str, number: int, request: Request, services: Installation) -> RuleSummary:
+async def activate_rule_version(
+    name: str, number: PathVersion, request: Request, services: Installation
+) -> RuleSummary:
     """Let a version decide from the next run on; a run that has asked the rule stays with what it got.
 
     Every stored case is run first: one that fails refuses the activation, with its name.
@@ -180,14 +183,14 @@ async def activate_rule_version(name: str, number: int, request: Request, servic
     dependencies=_trust,
     openapi_extra=documented(Trust),
 )
-async def trust_rule_version(name: str, number: int, request: Request, services: Installation) -> RuleVersion:
+async def trust_rule_version(name: str, number: PathVersion, request: Request, services: Installation) -> RuleVersion:
     """Answer for a version: it decides in the server's own process, faster and without the sandbox around it."""
     body = await read_json(request, Trust, limit=services.request_bytes)
     return await services.rules.trust(name, number, reason=body.reason)
 
 
 @router.delete("/{name}/versions/{number}/trust", operation_id="distrust_rule_version", dependencies=_trust)
-async def distrust_rule_version(name: str, number: int, services: Installation) -> RuleVersion:
+async def distrust_rule_version(name: str, number: PathVersion, services: Installation) -> RuleVersion:
     """Put the sandbox around a version again."""
     return await services.rules.distrust(name, number)
 

@@ -12,6 +12,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 
 from toolkit.api.bodies import Body, Text
+from toolkit.api.bounds import Moment
 from toolkit.errors import InvalidInput
 from toolkit.workflows import Attribute, RunFilter, RunState, check_attributes
 
@@ -27,7 +28,7 @@ Condition = Annotated[
         description="With attributes like these: `customer=ACME`, `total>=1000`, `due<2026-01-31T00:00:00Z`.",
     ),
 ]
-Moment = Annotated[datetime | None, Query(description="An aware moment; `from` includes it, `until` does not.")]
+Bound = Annotated[Moment | None, Query(description="An aware moment; `from` includes it, `until` does not.")]
 ErrorText = Annotated[
     str | None,
     Query(min_length=1, max_length=300, description="A text in the error's type or first line, in any case."),
@@ -38,10 +39,10 @@ def _where(
     *,
     workflow: Workflow = [],  # noqa: B006 - a default of FastAPI, copied for each request
     state: State = [],  # noqa: B006
-    created_from: Moment = None,
-    created_until: Moment = None,
-    finished_from: Moment = None,
-    finished_until: Moment = None,
+    created_from: Bound = None,
+    created_until: Bound = None,
+    finished_from: Bound = None,
+    finished_until: Bound = None,
     tag: Tag = [],  # noqa: B006
     attribute: Condition = [],  # noqa: B006
     error: ErrorText = None,
@@ -78,10 +79,10 @@ class RunConditions(Body):
         list[Text], Field(default_factory=list, max_length=_MOST, description="Of any of these workflows.")
     ]
     state: Annotated[list[RunState], Field(default_factory=list, description="In any of these states.")]
-    created_from: datetime | None = None
-    created_until: datetime | None = None
-    finished_from: datetime | None = None
-    finished_until: datetime | None = None
+    created_from: Moment | None = None
+    created_until: Moment | None = None
+    finished_from: Moment | None = None
+    finished_until: Moment | None = None
     tag: Annotated[list[Text], Field(default_factory=list, max_length=_MOST, description="With all of these tags.")]
     attribute: Annotated[
         list[Text],
@@ -118,9 +119,14 @@ def read_attributes(text: str) -> Mapping[str, Attribute]:
     """Search attributes of a JSON object: texts, numbers with every digit, and moments as ``{"time": "..."}``.
 
     Raises:
-        InvalidInput: a value is none of these.
+        InvalidInput: it is no object, or a value is none of these.
     """
-    found: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    try:
+        found = json.loads(text, parse_float=Decimal, parse_int=Decimal)
+    except (ValueError, RecursionError) as error:
+        raise _refused("", f"the attributes cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise _refused("", "the attributes are no JSON object with a value by each name")
     attributes = {name: _attribute(name, value) for name, value in found.items()}
     check_attributes(attributes)
     return attributes
@@ -132,7 +138,9 @@ def _attribute(name: str, value: Any) -> Any:
     try:
         return datetime.fromisoformat(value["time"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(
-            f'the attribute {name!r} cannot be read; expected a text, a number or {{"time": "2026-01-31T12:00:00Z"}}',
-            errors=[{"loc": name, "msg": "expected a text, a number or a time", "type": "attribute"}],
-        ) from error
+        expected = 'expected a text, a number or {"time": "2026-01-31T12:00:00Z"}'
+        raise _refused(name, f"the attribute {name!r} cannot be read; {expected}") from error
+
+
+def _refused(name: str, message: str) -> InvalidInput:
+    return InvalidInput(message, errors=[{"loc": name, "msg": message, "type": "attribute"}])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from toolkit.api.bodies import Body, JsonText, Text
+from toolkit.api.bounds import DueMoment
 from toolkit.errors import InvalidInput
 from toolkit.human import Group
 
@@ -86,7 +87,7 @@ class Return(Body):
 class Edit(Body):
     """What changes about a task; what is left out stays."""
 
-    due_at: AwareDatetime | None = None
+    due_at: DueMoment | None = None
     priority: Annotated[int | None, Field(ge=-100, le=100)] = None
     reason: Reason = None
     version: Version = None

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from toolkit.access import Permission
 from toolkit.api import task_bulk, task_events
 from toolkit.api.bodies import documented, read_json, within
+from toolkit.api.bounds import Moment
 from toolkit.api.pages import Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import Installation
@@ -62,7 +63,7 @@ async def list_tasks(
         str | None, Query(pattern="^(user|group):", description="In front of this `user:ada` or `group:finance`.")
     ] = None,
     mine: Annotated[bool, Query(description="In front of the caller, also by group or as a substitute.")] = False,
-    due_before: AwareDatetime | None = None,
+    due_before: Moment | None = None,
     text: Annotated[str | None, Query(min_length=1, max_length=200, description="In the title or the message.")] = None,
     order: Annotated[
         Literal["newest", "due"], Query(description="`mine` and `candidate` always come due soonest first.")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from toolkit.access import Permission, current_principal
 from toolkit.api.audit import record
-from toolkit.api.bodies import Body, JsonObjectText, Text, documented, read_json, within
+from toolkit.api.bodies import AsSentText, Body, JsonObjectText, Text, documented, read_json, within
 from toolkit.api.references import complete_references
 from toolkit.api.run_filters import read_attributes
 from toolkit.api.security import requires
@@ -45,7 +45,7 @@ class Start(Body):
     ] = "{}"
     tags: Annotated[list[Text], Field(default_factory=list, max_length=50, description="The run is found by these.")]
     attributes: Annotated[
-        JsonObjectText,
+        AsSentText,
         Field(description='Search attributes: texts, numbers, or moments as `{"time": "2026-01-31T12:00:00Z"}`.'),
     ] = "{}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,7 +149,7 @@ def read_id(decision: str) -> tuple[str, str]:
     """
     try:
         text = base64.b64decode(decision + "=" * (-len(decision) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:  # no base64, or no ASCII or UTF-8
         raise NotFound("decision", decision) from None
     run_id, separator, path = text.partition(":")
     if not separator or "\x00" in text:
