@@ -257,6 +257,20 @@ async def test_what_was_awaited_beside_it_takes_no_event_while_a_branch_is_undon
         assert await process.result(run) == ["rested", "for the second"]
 
 
+async def test_a_cancel_does_not_cut_the_undoing_short(database_url: str) -> None:
+    @workflow()
+    async def is_cancelled_then() -> str:
+        return await race(refunded_trip(), nap())
+
+    async with running_process(database_url, is_cancelled_then, refund) as process:
+        run = await process.start(is_cancelled_then)
+        await process.advance(120)
+        await process.engine.cancel(run.id)
+
+        assert (await process.finish(run)).summary.state is RunState.CANCELLED
+        assert notes == ["book flight", "book hotel", "unbook hotel", "unbook flight"]
+
+
 async def test_a_crash_at_any_commit_goes_on_with_the_undoing(database_url: str) -> None:
     done: Counter[str] = Counter()
     done.update(["book", "book", "unbook", "unbook"] * 3)

@@ -124,10 +124,10 @@ class Residents:
             self._engine.spawn(self._load(cold))
         if warm:
             self.read_deliveries(warm)
+        for run_id in effects.cancel_requested:  # first: what ends children with their parent is no failure of theirs
+            self._request_cancel(run_id)
         for record in effects.delivered:
             self._deliver(record)
-        for run_id in effects.cancel_requested:
-            self._request_cancel(run_id)
         for ended in effects.ended:
             self._evict_warm(ended.id)
         for run_id, _, _ in effects.woken:

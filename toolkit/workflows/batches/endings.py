@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,21 +43,34 @@ class Endings(Waits):
             if run is not None:
                 expiring.append(run.id)
         yield from self._expire(expiring)
+        yield from self._close_waits()
+
+    def _close_waits(self) -> Script[None]:
+        """All that are given up in this batch at once: each branch that hears of a cancel asks for its own."""
+        closing: list[tuple[int, CloseWaits, LockedRun]] = []
         for at, operation in self._each(CloseWaits):
             run = self._fenced(operation.run_id, operation.epoch)
             if run is None:
                 self.outcomes[at] = WaitsClosed(Fate.LOST)
-                continue
-            are_all = True
-            state = WaitState.CANCELLED if run.is_cancel_requested else WaitState.WITHDRAWN
-            for row in (yield Query(sql.WAITS_BY_ID, [list(operation.wait_ids)])):
-                wait = to_wait(row)
-                is_open = wait.state in {WaitState.OPEN, WaitState.RESOLVED}
-                is_closed = is_open and (yield from self._end_wait(wait, state))
-                are_all = are_all and (is_closed or wait.state in {WaitState.WITHDRAWN, WaitState.CANCELLED})
-            self.outcomes[at] = WaitsClosed(Fate.KEPT, are_all=are_all)
-            reason = "its parent is being cancelled" if run.is_cancel_requested else "no longer awaited"
-            yield from self._cancel_children(operation.child_ids, reason=reason)
+            else:
+                closing.append((at, operation, run))
+        if not closing:
+            return
+        ids = sorted({id_ for _, operation, _ in closing for id_ in operation.wait_ids})
+        waits = {wait.id: wait for wait in map(to_wait, (yield Query(sql.WAITS_BY_ID, [ids])))}
+        ends: list[tuple[WaitRecord, WaitState]] = []
+        for wait in waits.values():
+            if wait.state in {WaitState.OPEN, WaitState.RESOLVED}:
+                is_cancelled = self.runs[wait.run_id].is_cancel_requested
+                ends.append((wait, WaitState.CANCELLED if is_cancelled else WaitState.WITHDRAWN))
+        closed = yield from self._end_waits(ends)
+        closed |= {wait.id for wait in waits.values() if wait.state in {WaitState.WITHDRAWN, WaitState.CANCELLED}}
+        children: dict[bool, list[str]] = defaultdict(list)
+        for at, operation, run in closing:
+            self.outcomes[at] = WaitsClosed(Fate.KEPT, are_all=closed.issuperset(operation.wait_ids))
+            children[run.is_cancel_requested] += operation.child_ids
+        yield from self._cancel_children(children[False], reason="no longer awaited")
+        yield from self._cancel_children(children[True], reason="its parent is being cancelled")
 
     def finish(self) -> Script[None]:
         finishing: list[tuple[int, FinishRun, LockedRun]] = []
@@ -176,20 +190,42 @@ class Endings(Waits):
             if target.state.is_final:
                 self.outcomes[at] = Cancelled(target.state, was_final=True, continued_as=target.continued_as)
                 continue
-            yield from self._cancel_family(operation.run_id, reason=operation.reason, by=operation.by)
+            ended = self._cancel_family(operation.run_id, reason=operation.reason, by=operation.by)
+            yield from self._settle_cancelled(ended)
             self.outcomes[at] = Cancelled(target.state)
 
     def _cancel_children(self, child_ids: Sequence[str], *, reason: str) -> Script[None]:
+        ended: list[LockedRun] = []
         for child in child_ids:
             if child not in self.runs or self.runs[child].close_policy != ClosePolicy.ABANDON:
-                yield from self._cancel_family(child, reason=reason, by=None, is_child=True)
+                ended += self._cancel_family(child, reason=reason, by=None, is_child=True)
+        yield from self._settle_cancelled(ended)
 
-    def _cancel_family(self, root: str, *, reason: str | None, by: str | None, is_child: bool = False) -> Script[None]:
-        ended = []
-        for member in self.families.get(root, [root]):
+    def _settle_cancelled(self, ended: Sequence[LockedRun]) -> Script[None]:
+        yield from self._close_waits_of([run.id for run in ended])
+        yield from self._tell_parents(ended)
+
+    def _cancel_family(
+        self, root: str, *, reason: str | None, by: str | None, is_child: bool = False
+    ) -> list[LockedRun]:
+        """Cancel a run and what is below it, but for what a run that has something to end is left to see to itself.
+
+        Returns those that have ended by it.
+        """
+        ended: list[LockedRun] = []
+        spared: set[str] = set()  # with whatever is below them
+        keepers: dict[str, CancelMode] = {}
+        for member in self._from_the_root(root):
             run = self.runs.get(member)
-            if run is None or run.state.is_final:
+            if run is None:
                 continue
+            if run.parent_id in spared or (run.parent_id in keepers and _is_kept(run, keepers[run.parent_id])):
+                spared.add(member)
+                continue
+            if run.state.is_final:
+                continue
+            if run.cancel_mode is not None and run.state is not RunState.PARKED:
+                keepers[member] = CancelMode(run.cancel_mode)
             if run.cancel is None and not run.is_cancel_requested:
                 run.cancel, run.is_cancel_requested, run.is_changed = (self.now, reason, by), True, True
             if run.state is RunState.RUNNING:
@@ -204,17 +240,29 @@ class Endings(Waits):
             run.epoch += 1  # whoever holds a copy of it cannot write any more
             self._end_run(run, RunState.CANCELLED)
             ended.append(run)
-        yield from self._close_waits_of([run.id for run in ended])
-        yield from self._tell_parents(ended)
+        return ended
+
+    def _from_the_root(self, root: str) -> list[str]:
+        """The members of a family, each after the run above it."""
+        members = dict.fromkeys(self.families.get(root, [root]))
+        below: dict[str | None, list[str]] = defaultdict(list)
+        for member in members:
+            run = self.runs.get(member)
+            above = run.parent_id if run is not None and run.parent_id in members else None
+            below[above].append(member)
+        ordered = below[None]
+        for member in ordered:  # it grows meanwhile
+            ordered += below[member]
+        return ordered
 
     def _must_unwind(self, run: LockedRun, *, is_child: bool) -> bool:
-        """Whether the run's own code has something to do before it ends; if so, see that it does it."""
+        """Whether the run's own code has something to do before it ends; if so, see that it does it.
+
+        One that stands in a shield is woken as well: its other branches hear of the cancel, and end what they wait for.
+        """
         if run.state is RunState.PARKED or run.epoch == 0:
             return False
-        is_shielded = run.cancel_mode == CancelMode.SHIELDED and run.state is RunState.SUSPENDED
         is_requested = is_child and run.close_policy == ClosePolicy.REQUEST
-        if is_shielded:
-            return True  # it goes on when its wait ends, and unwinds when it leaves the section
         if run.cancel_mode is None and not is_requested:
             return False
         run.due_at = self.now
@@ -238,6 +286,15 @@ class Endings(Waits):
             run = NewRun(self.worker.new_id(), name, text, digest, version=version or None, started_by=by)
             self.new_runs.append((run, RunState.PENDING, 0, None, self.now))  # this process may not know its code
             self.effects.has_due_runs = self.effects.must_notify = True
+
+
+def _is_kept(child: LockedRun, mode: CancelMode) -> bool:
+    """Whether a run that ends what it shields, or undoes something, is left to end this child by itself.
+
+    One that it awaits may stand in that very section: the run ends those that do not when it hears of the cancel. One
+    that it only started may be awaited in a shield all the same; it ends with the run.
+    """
+    return child.parent_wait is not None or mode is CancelMode.SHIELDED
 
 
 def _child_error(child: LockedRun) -> str:
