@@ -103,7 +103,9 @@ async def list_files(
     services: Installation,
     content_type: Annotated[str | None, Query(max_length=200, description="Such as `image/png` or `image/*`.")] = None,
     created_by: Annotated[str | None, Query(max_length=200)] = None,
-    filename: Annotated[str | None, Query(max_length=255, description="Any part of the name, in any case.")] = None,
+    filename: Annotated[
+        str | None, Query(max_length=255, description="Any part of the name, in any case; on SQLite of A to Z alone.")
+    ] = None,
     sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,
     storage: Annotated[str | None, Query(max_length=200)] = None,
     state: Annotated[Literal["stored", "quarantined"] | None, Query()] = None,

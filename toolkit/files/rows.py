@@ -26,7 +26,7 @@ class FileFilter:
     """Such as ``image/png``, or ``image/*``."""
     created_by: str | None = None
     filename: str | None = None
-    """Any part of the name, in any case."""
+    """Any part of the name, in any case; SQLite knows the cases of A to Z alone."""
     sha256: str | None = None
     storage: str | None = None
     state: str | None = None

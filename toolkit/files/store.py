@@ -246,7 +246,8 @@ class FileStore:
     ) -> list[FileMetadata]:
         """Files, newest first; ``after`` is the id of the last one seen, ``limit`` 1 to ``LONGEST_PAGE``.
 
-        ``content_type`` may be ``image/*``; ``filename`` is any part of the name, in any case.
+        ``content_type`` may be ``image/*``; ``filename`` is any part of the name, in any case (SQLite
+        knows the cases of A to Z alone).
 
         Raises:
             InvalidInput: the limit is out of range.
