@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from sqlmodel import select
 
 from tests.human.inbox_load import fill
 from tests.human.office import Office, person
@@ -16,6 +17,7 @@ from toolkit.access import acting_as
 from toolkit.errors import InvalidInput
 from toolkit.human import TaskState, cursor_after
 from toolkit.human.queries import Filter, inbox_query
+from toolkit.human.tables import TaskRow
 
 FIRST = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -166,6 +168,11 @@ async def test_lists_are_narrowed_and_counted(office: Office) -> None:
     assert await found(workflow="ask_by_name", state=TaskState.CLAIMED) == [claimed]
     assert await found(text="FOR ada") == [urgent]
     assert await found(text="%") == []
+    async with office.database.session() as session:
+        row = (await session.exec(select(TaskRow).where(TaskRow.id == urgent))).one()
+        row.title = "Ärger mit Öl"
+        session.add(row)
+    assert await found(text="Ärger MIT") == [urgent]
     assert await found(candidate="user:ada") == [urgent, other]
     with acting_as(person("ada")):
         counts = await office.tasks.counts()

@@ -64,9 +64,9 @@ class Filter:
         if self.due_before is not None:
             query = query.where(col(TaskRow.due_order) < self.due_before)
         if self.text is not None:
-            pattern = f"%{self.text.lower().replace('/', '//').replace('%', '/%').replace('_', '/_')}%"
+            pattern = f"%{self.text.replace('/', '//').replace('%', '/%').replace('_', '/_')}%"
             said = func.lower(col(TaskRow.title) + " " + func.coalesce(col(TaskRow.message), ""))
-            query = query.where(said.like(pattern, escape="/"))
+            query = query.where(said.like(func.lower(pattern), escape="/"))  # SQLite's own lower() knows A to Z
         return query
 
 
