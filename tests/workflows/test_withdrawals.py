@@ -13,8 +13,10 @@ from tests.workflows.conftest import until
 from tests.workflows.notes import note, notes
 from toolkit.testing import Process, crash_everywhere, running_process
 from toolkit.workflows import (
+    RunFilter,
     RunState,
     Workflow,
+    check_cancellation,
     compensation,
     gather,
     race,
@@ -281,7 +283,7 @@ async def test_a_crash_at_any_commit_goes_on_with_the_undoing(database_url: str)
         assert result == ["rested", ["too late", "failed"]], key
         await process.check_replay(run)
         steps = [step for step in (await read_run(process.engine, run.id)).steps if step.name in done]
-        children = [step for step in (await read_run(process.engine, run.id)).steps if step.name == "refund"]
+        children = await process.engine.list_runs(RunFilter(parent_id=run.id))
         names = Counter([*(step.name for step in steps), *("unbook" for _ in children)])
         assert names == done, key
         return key
@@ -327,3 +329,32 @@ async def test_a_fork_from_a_step_beside_it_does_not_keep_what_was_undone(databa
 
         assert (await process.engine.get_run(fork.run_id)).result == '"on purpose"'
         assert notes == ["book flight", "confirm", "unbook flight", "confirm", "unbook flight"]
+
+
+async def test_a_branch_is_undone_although_the_winner_hears_of_a_cancel_on_a_replay(database_url: str) -> None:
+    async def looks() -> str:
+        await wait_for_event("go")
+        check_cancellation()
+        return "looked"
+
+    @workflow()
+    async def won_by_one_that_looks() -> str:
+        return await race(pay_slowly(), looks())
+
+    async def pay_slowly() -> str:
+        async with shield():
+            await note("charged")
+            await suspend(interval=3600)
+            await note("told everybody")
+        return "paid"
+
+    async with running_process(database_url, won_by_one_that_looks) as first:
+        run = await first.start(won_by_one_that_looks)
+        await first.engine.emit_event("go")
+        await first.settle()
+        await first.engine.cancel(run.id)
+        await first.settle()
+        await first.kill()
+        async with running_process(database_url, won_by_one_that_looks, clock=first.clock) as second:
+            assert (await second.finish(run.id)).summary.state is RunState.CANCELLED
+    assert notes == ["charged", "told everybody"]

@@ -40,7 +40,7 @@ def check_cancellation() -> None:
     if scope is None:
         return
     journal = scope.execution.journal
-    if scope.step is None and (journal.unread or (scope.is_given_up and journal.has_unread_below(scope.path))):
+    if scope.step is None and (journal.unread or (scope.path and journal.has_unread_below(scope.path))):
         return  # a replay on its way to where the run stood: what it has to undo, or to end in a shield, lies ahead
     scope.check()
 

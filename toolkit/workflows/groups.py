@@ -81,6 +81,7 @@ class Branches(ABC):
         self.failure: tuple[int, BaseException] | None = None
         self.cancelled: RunCancelled | None = None
         self.parked: BaseException | None = None  # by a branch that was given up
+        self.is_recorded = False  # the outcome; whoever replays it sees to the other branches
         self.remaining = len(calls)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.started_at = self.execution.moment()
@@ -107,7 +108,7 @@ class Branches(ABC):
             await self._end(tasks)  # however this ends, no branch outlives it
         if self.parked is not None:  # it keeps its waits
             raise self.parked
-        if self.is_decided:
+        if self.is_decided and not self.is_recorded:
             await withdraw_waits(self.scope, self.path)
 
     @property
@@ -319,7 +320,6 @@ class Losers(Branches):
             await self.run_all()
         finally:
             self.execution.unwinding -= 1
-        await withdraw_waits(self.scope, self.path)
 
     async def settle(self) -> None:
         """Whose outcome it was is on record."""
@@ -334,17 +334,18 @@ async def end_losers(scope: Scope, path: str, calls: Calls, *, winner: Race | No
     journal = scope.execution.journal
     left = [at for at in range(len(calls)) if at not in won and journal.has_section_below(f"{path}/{at}")]
     first: First[Any] | None = None
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         # This process or another may have ended before it came to that.
         await withdraw_waits(scope, path, but=[*won, *left])
         if winner is not None:
             try:
                 first = await winner.run()
-            except Exception as error:  # noqa: BLE001 - the author's code; it is raised when the others have ended
+            except (Exception, RunCancelled) as error:  # noqa: BLE001 - the author's code; raised when all have ended
                 failure = error
         if left:
             await Losers(scope, path, [calls[at] for at in left], places=left).run()
+        await withdraw_waits(scope, path)
     finally:
         close(calls)
     if failure is not None:
