@@ -103,6 +103,7 @@ NOW = datetime(2027, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
         (Open, Open(more=[1])),
         (Decimal | date | str, date(2027, 1, 1)),
         (Point, Point(1.5)),
+        (Login, Login(password=SecretStr("hunter2"))),
         (Place, Place("here", ("there",))),
         (tuple[Colour, datetime], (Colour.RED, NOW)),
         (Sequence[float], (1.5, 2.5)),
@@ -131,7 +132,6 @@ def test_what_comes_back_equal_is_encoded(type_: Any, value: Any) -> None:
         (Open, Open(more=Decimal(1)), "more (Decimal) is now str"),
         (date | str, "2027-01-01", "it (str) is now date"),
         (Hidden, Hidden(shown=1, hidden=2), "hidden"),
-        (Login, Login(password=SecretStr("hunter2")), "password is another SecretStr"),
     ],
 )
 def test_what_would_come_back_as_something_else_is_refused_at_once(type_: Any, value: Any, place: str) -> None:
@@ -139,7 +139,6 @@ def test_what_would_come_back_as_something_else_is_refused_at_once(type_: Any, v
     with pytest.raises(SerializationError, match="would not come back equal") as refusal:
         codec.encode(value)
     assert place in str(refusal.value)
-    assert "hunter2" not in str(refusal.value)
     assert codec.encode_to_compare(value)
 
 

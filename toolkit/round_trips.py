@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 # What Pydantic's core schemas call the types whose every value comes back equal, and what only holds other schemas.
 _CERTAIN_KEYS = {"str", "int", "date", "time", "datetime", "timedelta", "uuid", "enum", "literal"}
@@ -81,8 +81,10 @@ def difference(one: Any, other: Any, *, path: str = "", are_lists_alike: bool = 
     """Where two values first differ, and in what type: ``lines.0 (TaxLine) is now Line``; ``None`` if they are equal.
 
     Not a number is equal to itself here, and what a model keeps outside its fields does not count. If
-    ``are_lists_alike`` a tuple may be a list.
+    ``are_lists_alike`` a tuple may be a list. A secret of Pydantic's is kept as stars: that is what it is declared for.
     """
+    if isinstance(one, SecretStr | SecretBytes) and type(one) is type(other):
+        return None
     if one == other or (one != one and other != other):  # noqa: PLR0124 - that is how not a number is told
         return None
     if type(one) is type(other) or (are_lists_alike and {type(one), type(other)} == {list, tuple}):
