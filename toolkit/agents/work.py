@@ -105,12 +105,14 @@ class Work(Generic[OutputT]):
                 return await self._desk.attend(self._ask(call, config, message))
             except BudgetExceeded as reached:
                 of_run = current_run_limits() if isinstance(reached, RunBudgetExceeded) else None
-                if of_run is None and reached is not call.reached:
+                # From below it comes as it is on record, which is another object.
+                if of_run is None and (call.reached is None or str(reached) != str(call.reached)):
                     raise  # a limit of another agent: to raise those of this one would not help
                 asking = of_run or limits
                 if asking.on_reached == "fail" or self._desk.obstacle is not None:
                     raise
-                raised = await ask_to_raise(asking, reached, self._desk, key=question)
+                stop = reached if of_run is not None else call.reached or reached
+                raised = await ask_to_raise(asking, stop, self._desk, key=question)
                 if of_run is None:
                     self._raised |= {name: value for name, value in raised if value != getattr(limits, name)}
                     limits = raised
