@@ -10,16 +10,20 @@ _PLAIN = ["work"] * 6 + ["hasty", "patient", "growing", "beat", "sleep", "sleep"
 _PLAIN += ["message", "progress", "check", "poll", "pair", "deal", "deal"]
 _NESTED = ["gather"] * 3 + ["twins"] * 3 + ["failing"] * 2 + ["race"] * 3 + ["limit", "limit", "each", "try", "fail"]
 _NESTED += ["child", "child", "policy", "bound", "start", "linked", "linked", "await"]
-_SECTIONS = ["shield", "shield", "saga", "saga", "saga"]  # of the workflow itself, not of a branch
+_SECTIONS = ["shield", "shield", "saga", "saga", "saga"]
 _IN_SESSIONS = ["book"] * 8 + ["ask"] * 4
 
 
 class Author:
-    """Writes programs; ``has_sessions`` says whether their steps may write to the database and ask people."""
+    """Writes programs; ``has_sessions`` says whether their steps may write to the database and ask people.
 
-    def __init__(self, random: Random, *, has_sessions: bool = False) -> None:
+    ``has_deep_sections``: sections stand in branches as well, not in the workflow itself alone, and await children.
+    """
+
+    def __init__(self, random: Random, *, has_sessions: bool = False, has_deep_sections: bool = False) -> None:
         self._random = random
         self._has_sessions = has_sessions
+        self._has_deep_sections = has_deep_sections
         self._made = 0
 
     def program(self, *, depth: int = 2, own_keys: bool = True, is_run: bool = True) -> Program:
@@ -44,7 +48,9 @@ class Author:
             kinds += _NESTED
         if self._has_sessions:
             kinds += _IN_SESSIONS
-        if is_run:
+        if is_run or self._has_deep_sections:
+            kinds += _SECTIONS
+        if self._has_deep_sections:
             kinds += _SECTIONS
         kind = self._random.choice(kinds)
         if kind in _NESTED:
@@ -127,11 +133,21 @@ class Author:
         random = self._random
         if kind == "saga":
             inner: Program = [self._operation(0, own_keys=own_keys) for _ in range(random.randint(0, 2))]
+            inner += self._awaited()
             saga = ["saga", self._label(), random.randint(1, 3), inner, random.random() < 0.3]
             return ["try", [saga]] if saga[-1] else saga
         pause: Program = [["sleep", random.choice((0.1, 0.5))]] if random.random() < 0.6 else []
         steps: Program = [["work", self._label(), random.choice((0.0, 0.05))] for _ in range(2)]
-        return ["shield", [steps[0], *pause, steps[1]]]
+        return ["shield", [steps[0], *pause, *self._awaited(), steps[1]]]
+
+    def _awaited(self) -> Program:
+        """A child that a section awaits, by itself or beside a step."""
+        kind = self._random.choice(("none", "child", "gather")) if self._has_deep_sections else "none"
+        if kind == "none":
+            return []
+        pause = ["sleep", self._random.choice((0, 0.1, 0.5))]
+        child: Operation = ["child", [pause, ["work", self._label(), 0.05]]]
+        return [child] if kind == "child" else [["gather", [[child], [["work", self._label(), 0.0]]]]]
 
     def _random_key(self, own_keys: bool) -> str:
         return self._random.choice(("own-a", "own-b", "news-a", "news-b") if own_keys else ("news-a", "news-b"))

@@ -48,8 +48,8 @@ def play_history(seed: int) -> Report:
     """Play the history of ``seed`` to its end."""
     random = Random(seed)
     store().clear()
-    # Not drawn: the histories without a schedule are what they were before there were any.
-    history = _History(random, has_schedule=seed % 6 == 0)
+    # Not drawn: the histories without them are what they were before there were any.
+    history = _History(random, has_schedule=seed % 6 == 0, has_deep_sections=seed % 4 == 3)
     with patch.object(attempts, "LONGEST_PAUSE", _LONGEST_PAUSE):
         loop = loops.run(random, history.play)
     return Report(seed, history.judge.faults + loop.complaints, history.trace, loop.time())
@@ -83,6 +83,7 @@ class Root:
 class _History:
     random: Random
     has_schedule: bool = False
+    has_deep_sections: bool = False
     trace: list[str] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     buried: list[Process] = field(default_factory=list)
@@ -135,7 +136,7 @@ class _History:
         random = self.random
         for _ in range(random.choice((1, 1, 2, 2, 3))):
             self._start_process()
-        author = Author(random, has_sessions=self.has_sessions)
+        author = Author(random, has_sessions=self.has_sessions, has_deep_sections=self.has_deep_sections)
         self.roots += [Root(author.program(), key=f"root-{at}") for at in range(random.choice((1, 1, 2, 3)))]
         self.drivers += [asyncio.ensure_future(self._drive(root)) for root in self.roots]
         self.drivers.append(asyncio.ensure_future(self._tell_news()))

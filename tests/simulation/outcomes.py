@@ -71,12 +71,21 @@ def own(program: Program) -> Iterator[Operation]:
                 yield from own(inner)
 
 
-def in_sequence(program: Program) -> Iterator[Operation]:
-    """The operations that the run itself performs one after the other: none of a branch, none of its continuation."""
+def sections(program: Program) -> Iterator[tuple[Operation, bool]]:
+    """The shields and sagas of the run itself, not of its continuation; and whether each stands in a branch."""
+    outer = [operation for operation in program if operation[0] != "continue"]
+    in_sequence = {id(operation) for operation in _in_sequence(outer)}
+    for operation in own(outer):
+        if operation[0] in {"shield", "saga"}:
+            yield operation, id(operation) not in in_sequence
+
+
+def _in_sequence(program: Program) -> Iterator[Operation]:
     for operation in program:
         yield operation
-        if operation[0] in {"try", "shield"}:
-            yield from in_sequence(operation[1])
+        match operation:
+            case ["try", inner] | ["shield", inner] | ["saga", _, _, inner, _]:
+                yield from _in_sequence(inner)
 
 
 def is_straight(program: Program) -> bool:

@@ -13,10 +13,11 @@ from unittest.mock import patch
 from tests.simulation.histories import play_history
 from toolkit.storage import GroupCommit, Statement
 from toolkit.workflows import branches, cancellations, groups, sessions, statements
-from toolkit.workflows.batches import Batch
+from toolkit.workflows.batches import Batch, endings
 from toolkit.workflows.batches.state import BatchState
 from toolkit.workflows.commits import Commits
 from toolkit.workflows.executions import Execution
+from toolkit.workflows.journal import Journal
 from toolkit.workflows.operations import AttachedRows, FireSchedule, OpenWait, RecordStep, Suspend
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.outcomes import Fate, Fired, Recorded
@@ -194,6 +195,13 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "a run that goes on as another forgets its events": lambda: patch.object(Batch, "_cursors_of", _forgets_events),
     "a replay takes another winner of a race": _unlike_the_record,
     "a shield that was entered asks again on a replay": _asks_again,
+    "a branch that is given up is cut off in its sections": lambda: patch.object(
+        groups.Branches, "_has_sections", lambda *_: False
+    ),
+    "a replay forgets what a branch that was given up has to end": lambda: patch.object(
+        Journal, "has_section_below", lambda *_: False
+    ),
+    "a cancel ends the children that a shield waits for": lambda: patch.object(endings, "_is_kept", lambda *_: False),
     "children are left to themselves": lambda: patch.object(Batch, "_cancel_children", _no_children),
     "a schedule fires what it has read": lambda: patch.object(Batch, "fire_schedules", _fires_what_it_read),
     "what was deferred waits for the next look": lambda: patch.object(Execution, "_submit", _submits_alone),
