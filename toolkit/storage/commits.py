@@ -99,11 +99,20 @@ class GroupCommit(Generic[Operation]):
             await asyncio.wait([self._drain])
 
     async def _drain_all(self) -> None:
+        batch: list[_Entry[Operation]] = []
         try:
             while self._first or self._others:
-                await self._commit_batch(self._next_batch())
+                batch = self._next_batch()
+                await self._commit_batch(batch)
                 if self._others:  # what goes on by this commit may have more to ask, and goes first
                     await asyncio.sleep(0)
+        except BaseException:  # the event loop ends: whoever waits puts off its cancellation until it is told
+            lost = OutcomeUnknown("the event loop ended during a commit")
+            _fail([entry for entry in batch if not entry.future.done()], lost)
+            _fail([entry for entry in self._first + self._others if not entry.future.done()], lost)
+            self._first.clear()
+            self._others.clear()
+            raise
         finally:
             self._drain = None
 
