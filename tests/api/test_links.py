@@ -226,3 +226,7 @@ async def test_a_foreign_page_cannot_send_the_form(call: Caller) -> None:
 
     assert foreign.status_code == 403
     assert (await call("GET", f"{TASKS}/{task['id']}")).json()["state"] == "open"
+
+
+async def test_a_task_that_is_not_there_has_no_list_of_links(call: Caller) -> None:
+    assert (await call("GET", f"{TASKS}/nope/links")).status_code == 404

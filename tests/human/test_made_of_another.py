@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
-from tests.human.office import MORE, Office, ask_by_name, person, until
-from toolkit.access import acting_as
+from tests.human.office import MORE, Invoice, Office, ask_by_name, person, review, review_soon, until
+from toolkit.access import Permission, acting_as
 from toolkit.errors import PermissionDenied, RunFailed
 from toolkit.human import Task, TaskState, ask
-from toolkit.workflows import continue_as_new, step, workflow
+from toolkit.workflows import continue_as_new, gather, step, workflow
 
 down: list[str] = []
 
@@ -136,3 +137,74 @@ async def test_the_task_of_a_retry_is_sent_back_to_whoever_began(scanner: Office
         sent = await scanner.tasks.send_back(task_id, reason="which scan?")
 
     assert sent.sent_back_to == "eve"
+
+
+@workflow()
+async def ask_after_reading() -> str:
+    await count_reading()
+    return (await review_soon(Invoice(number="1"), assign_to="bob")).completed_by or ""
+
+
+@workflow()
+async def ask_in_branches() -> list[str]:
+    await count_reading()
+    answers = await gather(
+        review_soon(Invoice(number="1"), assign_to="bob"), review(Invoice(number="2"), assign_to="bob")
+    )
+    return [answer.completed_by or "" for answer in answers]
+
+
+@workflow()
+async def ask_by_a_child_of_its_own() -> str:
+    return await ask_after_reading()
+
+
+@workflow()
+async def ask_and_blame() -> str:
+    try:
+        return await ask_after_reading()
+    except RunFailed as error:
+        raise LookupError("nobody looked") from error
+
+
+readings: list[int] = []
+
+
+@step()
+async def count_reading() -> None:
+    readings.append(1)
+
+
+@pytest.fixture
+async def asking(office: Office) -> Office:
+    readings.clear()
+    office.workflows = [*office.workflows, ask_after_reading, ask_in_branches, ask_by_a_child_of_its_own, ask_and_blame]
+    await office.restart()
+    return office
+
+
+@pytest.mark.parametrize("name", ["ask_after_reading", "ask_in_branches", "ask_by_a_child_of_its_own", "ask_and_blame"])
+@pytest.mark.parametrize("ending", ["withdrawn", "expired"])
+async def test_a_retry_asks_again_what_was_withdrawn_or_not_answered_in_time(
+    asking: Office, name: str, ending: str
+) -> None:
+    run = await asking.engine.start_json(name, {}, started_by="eve")
+    count = 2 if name == "ask_in_branches" else 1
+    first = next(task for task in await everything_open(asking, count=count) if task.name == "review_soon")
+    if ending == "withdrawn":
+        with acting_as(person("ops", Permission.TASKS_CANCEL)):
+            await asking.tasks.cancel(first.id, reason="the wrong form")
+    else:
+        await asking.turn(timedelta(hours=2))
+    with pytest.raises(RunFailed):
+        await run.result()
+
+    retry = await asking.engine.control.retry(run.id, by="ops")
+    again = await everything_open(asking, count=count)
+    assert "review_soon" in {task.name for task in again}
+    assert first.id not in {task.id for task in again}
+    for task in again:
+        with acting_as(person("bob")):
+            await asking.tasks.complete(task.id, '{"approved": true}')
+    assert "bob" in await asking.result_of(retry.run_id)
+    assert len(readings) == 1  # what stands before the question was not done again

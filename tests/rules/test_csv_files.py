@@ -157,3 +157,16 @@ async def test_a_row_that_is_no_csv_fails_alone() -> None:
         (4, "the row is no CSV: a field is longer than 131,072 characters"),
         (5, {"a": "7", "b": "8"}),
     ]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+async def test_a_line_above_the_header_may_say_what_separates_the_values(size: int, end: str) -> None:
+    content = end.join(["sep=;", "a,b;c", "1,5;2", "x;y", ""]).encode()
+
+    assert await rows_of(content, size=size) == [(3, {"a,b": "1,5", "c": "2"}), (4, {"a,b": "x", "c": "y"})]
+
+
+async def test_a_file_with_nothing_below_such_a_line_is_empty() -> None:
+    with pytest.raises(InvalidInput, match="the CSV file is empty"):
+        await rows_of(b"sep=;\n")

@@ -101,9 +101,11 @@ def test_excel_does_not_eat_quotes_or_run_cells() -> None:
     assert b"'=HYPERLINK(1)" in write_spreadsheet(graph, "csv")
 
 
-def test_a_new_column_and_new_rows_get_ids_of_their_own() -> None:
+@pytest.mark.parametrize("above", [b"", b"sep=;\r\n"])
+def test_a_new_column_and_new_rows_get_ids_of_their_own(above: bytes) -> None:
     sheet = (
-        b"row;if total;if vendor;then approved;then reason\nr3;> 9;;true;''\n;;'ACME';false;'no'\nrow-3;;;false;''\n"
+        above
+        + b"row;if total;if vendor;then approved;then reason\nr3;> 9;;true;''\n;;'ACME';false;'no'\nrow-3;;;false;''\n"
     )
 
     graph = read_spreadsheet(sheet, "csv", LIMITS)

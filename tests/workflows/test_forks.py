@@ -463,7 +463,7 @@ def recorded(message: str) -> str:
 def test_the_innermost_step_with_the_error_of_the_run_is_the_one_that_failed() -> None:
     inner, outer = entry("gather.0/1/pay/0", 2, 3, error="no"), entry("gather.0", 1, 4, error="no")
 
-    found = find_failed_step([entry("read/0", 0, 1), inner, outer], recorded("no"))
+    found = find_failed_step([entry("read/0", 0, 1), inner, outer], recorded("no"), run_id="run")
 
     assert found is inner
     kept = kept_by_retry([entry("read/0", 0, 1), entry("gather.0/0/do/0", 3, 5), inner, outer], found)
@@ -473,7 +473,7 @@ def test_the_innermost_step_with_the_error_of_the_run_is_the_one_that_failed() -
 def test_without_a_step_that_failed_nothing_is_done_again() -> None:
     journal = [entry("read/0", 0, 1, error="caught"), entry("book/0", 2, 3)]
 
-    assert find_failed_step(journal, recorded("a bug")) is None
+    assert find_failed_step(journal, recorded("a bug"), run_id="run") is None
     assert kept_by_retry(journal, None) == ["read/0", "book/0"]
 
 

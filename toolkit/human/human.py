@@ -21,12 +21,14 @@ from toolkit.human.calendars import Calendar, Duration, WorkingTime, check_durat
 from toolkit.human.ladders import Escalate, Group, check_escalation
 from toolkit.human.quorums import Quorum
 from toolkit.serialization import Codec, codec_for
+from toolkit.workflows import tells_of
 
 if TYPE_CHECKING:
     from toolkit.files import File
 
 In = TypeVar("In", default=Any)
 Out = TypeVar("Out", default=Any)
+E = TypeVar("E", bound=Exception)
 
 _LONGEST_NAME = 200
 
@@ -220,9 +222,10 @@ class Human(Generic[In, Out]):
         if reply.answer.outcome == "expired":
             return self._timed_out(reply)
         if reply.answer.outcome == "cancelled":
-            raise TaskCancelled(
+            cancelled = TaskCancelled(
                 self.name, task_id=reply.task_id, cancelled_by=reply.answer.by, reason=reply.answer.reason
             )
+            raise reply.blamed_for(cancelled)
         return TaskResult(
             output=self.output_codec.decode(bytes(reply.answer.output)),
             task_id=reply.task_id,
@@ -245,7 +248,7 @@ class Human(Generic[In, Out]):
                 completed_at=reply.answer.at,
                 outcome="timed_out",
             )
-        raise TaskExpired(self.name, task_id=reply.task_id)
+        raise reply.blamed_for(TaskExpired(self.name, task_id=reply.task_id))
 
     def _check_timeout_value(self) -> None:
         if self.timeout is None or not isinstance(self.timeout.on_timeout, Value):
@@ -287,6 +290,12 @@ class Reply:
 
     task_id: str
     answer: Answer
+    run_id: str
+    path: str
+
+    def blamed_for(self, error: E) -> E:
+        """``error``; a retry of the run that fails with it asks once more."""
+        return tells_of(error, run_id=self.run_id, path=self.path)
 
 
 def _codec(name: str, parameter: str, type_: Any) -> Codec[Any]:

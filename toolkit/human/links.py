@@ -14,6 +14,7 @@ from sqlmodel import col, select, update
 from toolkit.access import SYSTEM, Permission, Principal, acting_as, current_principal, record_audit
 from toolkit.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from toolkit.human.decisions import Act
+from toolkit.human.queries import read_task
 from toolkit.human.tables import LinkRow
 from toolkit.ids import new_id
 
@@ -95,9 +96,14 @@ class LinkService:
         return NewLink(**_link(row).model_dump(), token=token)
 
     async def list(self, task_id: str) -> builtins.list[TaskLink]:
-        """The links of a task, oldest first."""
+        """The links of a task, oldest first.
+
+        Raises:
+            NotFound: no task has this id.
+        """
         query = select(LinkRow).where(col(LinkRow.task_id) == task_id).order_by(col(LinkRow.id))
         async with self._database.session() as session:
+            await read_task(session, task_id)
             return [_link(row) for row in (await session.exec(query)).all()]
 
     async def revoke(self, task_id: str, link_id: str) -> TaskLink:

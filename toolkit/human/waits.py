@@ -63,7 +63,7 @@ async def ask(question: Question) -> Reply:
     assert outcome.payload is not None, "a task's wait has no limit of its own"
     answer = Answer.decode(outcome.payload)
     # After a replay the task on record is another than the one that this call would have opened.
-    return Reply(task_id=answer.task_id, answer=answer)
+    return Reply(task_id=answer.task_id, answer=answer, run_id=run.run_id, path=outcome.path)
 
 
 def _rows(question: Question, run: RunContext, engine: Engine, *, task_id: str) -> list[AttachedRows]:

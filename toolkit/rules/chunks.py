@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from toolkit.errors import InvalidInput
-from toolkit.rules.records import SAVE_AS_UTF_8, CsvFault, Encoding, Format, csv_rows, undecodable
+from toolkit.rules.records import (
+    DECLARED_DELIMITER,
+    SAVE_AS_UTF_8,
+    CsvFault,
+    Encoding,
+    Format,
+    csv_rows,
+    delimiter_of,
+    undecodable,
+)
 
 LONGEST_ROW = 1_000_000  # characters
 
@@ -48,6 +57,7 @@ class _Cut:
         self.rows = rows
         self.chunks: list[tuple[int, int, int]] = []
         self.is_in_header = kind == "csv"
+        self.delimiter: str | None = None  # as a line above the header says
         self.position = self.start = 0  # bytes
         self.line, self.first_line = 1, 1
         self.count = 0
@@ -96,6 +106,10 @@ class _Cut:
 
     def _past_header(self, lines: list[str], text: str, *, is_last: bool) -> list[str]:
         """The lines below the header, all of them while the end of it is still to come."""
+        if self.delimiter is None and (declared := DECLARED_DELIMITER.match(text)) is not None:
+            self.delimiter = declared[1]
+            self._advance(lines[:1])
+            lines, text = lines[1:], text[declared.end() :]
         bare = _QUOTED_FIELD.sub(r"\1", text)
         header, line_feed, _ = bare.partition("\n")
         if _LONE_CARRIAGE_RETURN.search(header):
@@ -106,7 +120,7 @@ class _Cut:
             return lines
         if "\0" in header:
             raise InvalidInput(f"line 1 has NUL characters, as UTF-16 without a byte order mark has; {SAVE_AS_UTF_8}")
-        delimiter = max(",;\t", key=header.count)
+        delimiter = self.delimiter or delimiter_of(header)
         taken, names, is_open = next(csv_rows(lines, delimiter))
         if isinstance(names, CsvFault):
             raise InvalidInput(f"the header is no CSV: {names.reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -87,6 +88,15 @@ class CsvFault:
 
     reason: str
     is_torn: bool
+
+
+# What Excel takes as "the values are between these", above the header.
+DECLARED_DELIMITER = re.compile(r"sep=([,;\t])\r?\n")
+
+
+def delimiter_of(header: str) -> str:
+    """What stands between the values of a file whose first line is ``header``, fields in quotes left out."""
+    return max(",;\t", key=header.count)
 
 
 def csv_rows(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str] | CsvFault, bool]]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from toolkit.errors import ConfigurationError, InvalidInput
 from toolkit.rules.documents import MOST_ROWS
+from toolkit.rules.records import DECLARED_DELIMITER, delimiter_of
 from toolkit.rules.sheets import NOTE, Sheet, find_table, from_sheet, tables_in, to_sheet
 
 SpreadsheetFormat: TypeAlias = Literal["csv", "xlsx"]
@@ -84,10 +85,11 @@ def _read_csv(content: bytes) -> Sheet:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the file is not UTF-8: {error}; save it as 'CSV UTF-8'") from error
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    declared = DECLARED_DELIMITER.match(text)
+    delimiter = declared[1] if declared is not None else delimiter_of(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        return list(reader)
+        return list(reader)[0 if declared is None else 1 :]
     except csv.Error as error:
         raise InvalidInput(f"line {reader.line_num} is no CSV: {error}") from error
 

@@ -21,7 +21,7 @@ from toolkit.workflows.definitions import (
     workflow,
 )
 from toolkit.workflows.engine import Engine, EngineOptions
-from toolkit.workflows.failures import RunCancelled
+from toolkit.workflows.failures import RunCancelled, tells_of
 from toolkit.workflows.groups import First
 from toolkit.workflows.keys import OwnKey, check_idempotency_key
 from toolkit.workflows.operations import AttachedRows, StepRecord
@@ -123,6 +123,7 @@ __all__ = [
     "step",
     "step_context",
     "suspend",
+    "tells_of",
     "timeout",
     "using_engine",
     "uuid4",

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
@@ -28,7 +28,20 @@ _LONGEST_SUMMARY = 300
 _MOST_MEMBERS, _MOST_FINDINGS, _DEEPEST = 20, 50, 8
 _LARGEST_INTEGER = 10**1000  # Python writes and reads no more than some thousand digits
 _MESSAGE = "__toolkit_message__"  # where a revived error keeps its text, which may need what its attributes were
+_STEP = "__toolkit_step__"  # where an error keeps which step it tells of
 _OF_OS_ERRORS = ("errno", "strerror", "filename", "filename2")
+
+
+E = TypeVar("E", bound=Exception)
+
+
+class Link(NamedTuple):
+    """An error as those that were made of it know it; ``step`` is the step that it tells of, if any."""
+
+    type: str
+    module: str
+    message: str
+    step: Sequence[str] = ()  # its run, and its path there
 
 
 class RunCancelled(BaseException):
@@ -48,6 +61,15 @@ class RunUndecoded(RunParked):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{PayloadNotDecoded(what)}; then release the run")
+
+
+def tells_of(error: E, *, run_id: str, path: str) -> E:
+    """``error``, known as made of what the step at ``path`` has brought, which is no failure by itself.
+
+    A retry of a run that fails with it begins with that step.
+    """
+    error.__dict__[_STEP] = (run_id, path)
+    return error
 
 
 def record_error(error: BaseException, *, cause: str | None = None, errors: list[str] | None = None) -> str:
@@ -87,18 +109,20 @@ def summary_of(text: str) -> str:
     return storable(f"{kept['type']}: {kept['message']}".splitlines()[0])[:_LONGEST_SUMMARY]
 
 
-def error_chain(text: str) -> list[tuple[str, str, str]]:
-    """Type, module and message of a recorded error, then of each error that it was made of."""
+def error_chain(text: str) -> list[Link]:
+    """A recorded error, then each error that it was made of."""
     kept = json.loads(text)
-    return [(kept["type"], kept["module"], kept["message"]), *(tuple(link) for link in kept.get("because", ()))]
+    own = Link(kept["type"], kept["module"], kept["message"], kept.get("step", ()))
+    return [own, *(Link(*link) for link in kept.get("because", ()))]
 
 
-def _causes(error: BaseException) -> list[tuple[str, str, str]]:
+def _causes(error: BaseException) -> list[Link]:
     """The errors that were being handled when this one was raised, the nearest first."""
-    chain: list[tuple[str, str, str]] = []
+    chain: list[Link] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(chain) < _LONGEST_CHAIN:
-        chain.append((type(cause).__qualname__, type(cause).__module__, message_of(cause)))
+        step = vars(cause).get(_STEP, ())
+        chain.append(Link(type(cause).__qualname__, type(cause).__module__, message_of(cause), step))
         cause = cause.__cause__ or cause.__context__
     return chain
 
@@ -112,6 +136,8 @@ def _kept(error: BaseException, *, depth: int = 0) -> dict[str, Any]:
         "args": _plain(error.args),
         "attributes": _plain(attributes),
     }
+    if (step := vars(error).get(_STEP)) is not None:
+        kept["step"] = step
     if isinstance(error, OSError):
         found = {name: _plain(getattr(error, name)) for name in _OF_OS_ERRORS}
         kept["os"] = {name: value for name, value in found.items() if value is not None}
@@ -151,6 +177,9 @@ def _made(class_: type[Exception], kept: dict[str, Any]) -> Exception:
     for name, value in kept.get("os", {}).items():
         setattr(error, name, value)
     error.__dict__.update({**kept.get("attributes", {}), _MESSAGE: kept["message"]})
+    if "step" in kept:
+        run_id, path = kept["step"]
+        tells_of(error, run_id=run_id, path=path)
     return error
 
 

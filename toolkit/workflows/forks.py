@@ -71,23 +71,24 @@ class Forked:
 # What is kept: pure ------------------------------------------------------------------------------------------------
 
 
-def find_failed_step(journal: Sequence[Entry], error: str | None) -> Entry | None:
+def find_failed_step(journal: Sequence[Entry], error: str | None, *, run_id: str) -> Entry | None:
     """The step that made the run fail: the last whose error is the run's, or one that the run's error came from.
 
+    It need not have failed itself: a task that was withdrawn has ended as well as any other, and made the run fail.
     ``None`` if the author's own code failed: then everything that is on record is kept, and a retry goes on after it.
     """
-    failed = [entry for entry in journal if entry.state is StepState.FAILED and entry.ended_at is not None]
-    if not failed:
-        return None
-    chain = error_chain(error) if error else []
-    for link in chain:
-        same = [entry for entry in failed if entry.error is not None and error_chain(entry.error)[0] == link]
+    ended = {entry.path: entry for entry in journal if entry.ended_at is not None}
+    failed = [(entry, error_chain(entry.error)[0]) for entry in ended.values() if entry.error is not None]
+    for link in error_chain(error) if error else []:
+        if [run_id] == list(link.step[:1]) and link.step[1] in ended:
+            return ended[link.step[1]]
+        same = [entry for entry, own in failed if own[:3] == link[:3]]
         inner = [entry for entry in same if not any(_is_below(other.path, entry.path) for other in same)]
         if inner:
             return max(inner, key=_ended)
     # An error of another class may have been made of it, with nothing else in between.
-    last = max((entry for entry in journal if entry.ended_at is not None), key=_ended)
-    return last if last.state is StepState.FAILED else None
+    last = max(ended.values(), key=_ended, default=None)
+    return last if last is not None and last.state is StepState.FAILED else None
 
 
 def kept_by_retry(journal: Sequence[Entry], failed: Entry | None) -> list[str]:
@@ -266,7 +267,7 @@ def _fork(
         _check_retry(wanted.run_id, RunState(state))
         for entry in journal:
             readable(entry.error, what=f"the error of the step at {entry.path}")
-        failed = find_failed_step(journal, error) if RunState(state) is RunState.FAILED else None
+        failed = find_failed_step(journal, error, run_id=wanted.run_id) if RunState(state) is RunState.FAILED else None
         _check_not_undone(wanted.run_id, journal, failed)
         kept = kept_by_retry(journal, failed)
     else:
