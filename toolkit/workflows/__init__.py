@@ -20,11 +20,12 @@ from toolkit.workflows.definitions import (
     wait_for_completion,
     workflow,
 )
-from toolkit.workflows.engine import Engine, EngineOptions
+from toolkit.workflows.engine import Engine
 from toolkit.workflows.failures import RunCancelled, tells_of
 from toolkit.workflows.groups import First
 from toolkit.workflows.keys import OwnKey, check_idempotency_key
 from toolkit.workflows.operations import AttachedRows, StepRecord
+from toolkit.workflows.options import EngineOptions
 from toolkit.workflows.patches import patched
 from toolkit.workflows.polling import poll_until
 from toolkit.workflows.progress import heartbeat, message, set_progress

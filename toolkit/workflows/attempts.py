@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from toolkit.errors import SerializationError, StepTimeout
 from toolkit.serialization import storable
 from toolkit.storage import DataRejected
-from toolkit.workflows.executions import details_of
 from toolkit.workflows.failures import RunCancelled, RunParked, message_of, record_error, revive_error
+from toolkit.workflows.journal import details_of
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import Scope, StepContext, entered

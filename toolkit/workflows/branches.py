@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar, cast, overload
 
 from toolkit.errors import TimeLimitReached
 from toolkit.workflows.durations import duration
-from toolkit.workflows.executions import details_of
 from toolkit.workflows.failures import revive_error
 from toolkit.workflows.groups import First, Gather, Race, close, end_losers
+from toolkit.workflows.journal import details_of
+from toolkit.workflows.matching import mismatch
 from toolkit.workflows.scopes import require_scope
 from toolkit.workflows.waits import suspend
 
@@ -104,7 +105,7 @@ async def wait_any(*calls: Awaitable[T]) -> First[T]:
         close(calls)
         raced = recorded._replace(arguments=f'{{"branches":"{index + 1} or more"}}')
         now = f'{{"branches":{len(calls)}}}'
-        raise scope.execution.mismatch(path, recorded=raced, kind=recorded.kind, name=recorded.name, arguments=now)
+        raise mismatch(raced, kind=recorded.kind, name=recorded.name, arguments=now)
     winner = Race(scope, path, (calls[index],), places=(index,))
     return cast("First[T]", await end_losers(scope, path, calls, winner=winner))
 

@@ -16,9 +16,10 @@ from toolkit.errors import SerializationError, WrongContext
 from toolkit.round_trips import difference
 from toolkit.serialization import Codec
 from toolkit.workflows.attempts import Attempts, Body
-from toolkit.workflows.executions import details_of
 from toolkit.workflows.failures import revive_error
+from toolkit.workflows.journal import details_of
 from toolkit.workflows.large_values import whole
+from toolkit.workflows.matching import mismatch
 from toolkit.workflows.retries import RetryPolicy
 from toolkit.workflows.scopes import current_scope
 from toolkit.workflows.states import StepKind, StepState
@@ -65,7 +66,7 @@ async def run_step(
     if recorded is not None and (recorded.state is StepState.SUCCEEDED or scope.step is None):
         is_same = _same_arguments(recorded.arguments, arguments, decode) or execution.is_given(recorded)
         if recorded.kind != kind or not is_same:
-            raise execution.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
+            raise mismatch(recorded, kind=kind, name=name, arguments=arguments)
         if adopt is not None:
             adopt(details_of(recorded))
         if recorded.state is StepState.FAILED:
@@ -75,7 +76,7 @@ async def run_step(
             text = execution.upcast_fetched(recorded, text)
         return cast("T", decode_recorded(result, text, what=f"the result of the step at {path}"))
     if path in execution.waits:  # a wait is open where the code has a step now
-        raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
+        raise mismatch(execution.waits[path], kind=kind, name=name, arguments=arguments)
     attempts = Attempts(
         scope=scope,
         task=scope.task,

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self
 
 from toolkit.errors import CompensationFailed
-from toolkit.workflows.executions import details_of
-from toolkit.workflows.failures import RunCancelled
+from toolkit.workflows.failures import RunCancelled, message_of
+from toolkit.workflows.journal import details_of
 from toolkit.workflows.marks import find_mark, leave_mark
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.scopes import BranchWithdrawn, Scope, current_scope, require_scope
@@ -125,7 +125,7 @@ class compensation:  # noqa: N801 - reads as a verb: `async with compensation() 
                     await call(*args, **kwargs)
                 except Exception as problem:  # noqa: BLE001 - the author's code: the other steps still undo theirs
                     name = getattr(call, "name", None) or getattr(call, "__name__", repr(call))
-                    failed.append(f"{name}: {type(problem).__qualname__}: {problem}")
+                    failed.append(f"{name}: {type(problem).__qualname__}: {message_of(problem)}")
         finally:
             _shield(self._scope, by=-1, is_shielded=was_shielded)
         if failed and isinstance(error, Exception):

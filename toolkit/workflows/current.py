@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from toolkit.workflows.executions import details_of
+from toolkit.workflows.journal import details_of
 from toolkit.workflows.scopes import current_scope
 
 if TYPE_CHECKING:

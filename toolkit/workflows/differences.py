@@ -6,17 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from toolkit.workflows.operations import StepRecord
+from toolkit.workflows.operations import StepRecord, WaitRecord
 
 _MOST_LINES, _LONGEST_VALUE = 12, 120
 _NOTHING = object()
 
 
-def describe_mismatch(path: str, *, recorded: StepRecord, kind: str, name: str, arguments: str | None) -> str:
-    """What the journal holds at ``path``, what the code asks for instead, and what can be done."""
+def describe_mismatch(recorded: StepRecord | WaitRecord, *, kind: str, name: str, arguments: str | None) -> str:
+    """What the journal holds, what the code asks for instead, and what can be done."""
     lines = [
         "the code no longer matches the journal of this run",
-        f"  at:       {path}",
+        f"  at:       {recorded.path}",
         f"  recorded: {recorded.kind} {recorded.name!r}",
         f"  now:      {kind} {name!r}",
     ]

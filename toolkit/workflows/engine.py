@@ -7,7 +7,6 @@ import contextvars
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,6 +34,7 @@ from toolkit.workflows.operations import (
     StartRun,
     StepRecord,
 )
+from toolkit.workflows.options import EngineOptions
 from toolkit.workflows.orchestrator import Orchestrator
 from toolkit.workflows.outcomes import Cancelled, Emitted, Started
 from toolkit.workflows.queries import (
@@ -65,28 +65,6 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _GIVE_BACK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How one process works; the defaults suit most.
-
-    ``concurrency`` limits the runs that are active at once, ``warm_bytes`` the estimated memory of those that wait.
-    ``poll_seconds`` is how often a worker looks without being told. ``max_losses`` counts losses in a row without a
-    new checkpoint, ``max_total_losses`` all of a run. ``replays_finished`` replays each run that ends here at once and
-    logs an error if it would go another way: for development.
-    """
-
-    lease_seconds: float = 30.0
-    poll_seconds: float = 1.0
-    concurrency: int = 1000
-    warm_bytes: int = 24_000_000
-    max_losses: int = 5
-    max_total_losses: int = 50
-    unknown_grace_seconds: float = 600.0
-    drain_seconds: float = 2.0
-    is_worker: bool = True
-    replays_finished: bool = False
 
 
 class Engine:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
-from toolkit.storage import DataRejected, PayloadNotDecoded, is_encoded
+from toolkit.storage import DataRejected, PayloadNotDecoded
 from toolkit.workflows.deferrals import Deferrals
-from toolkit.workflows.differences import describe_mismatch
 from toolkit.workflows.failures import RunCancelled, RunParked, RunUndecoded
 from toolkit.workflows.journal import LINKED, Journal
 from toolkit.workflows.operations import Operation, RecordStep, StepRecord, Suspend, WaitRecord
 from toolkit.workflows.outcomes import ClaimedRun, Fate, Recorded, Suspended, WaitOpened
-from toolkit.workflows.scopes import BranchWithdrawn, Scope
+from toolkit.workflows.parking import Parking
+from toolkit.workflows.scopes import BranchWithdrawn
 from toolkit.workflows.states import CancelMode, StepKind, StepState
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from toolkit.workflows.engine import Engine
 
 logger = logging.getLogger(__name__)
+
+Then = Callable[[Any], None]
 
 # What a waiting coroutine costs beyond its journal, roughly; the payloads it has seen are added.
 _COROUTINE_BYTES = 12_000
@@ -47,10 +48,7 @@ class Execution:
     """
 
     __slots__ = (  # there are more of them than Python keeps well in a dictionary: 1.7 KiB a run that waits
-        "_held",
-        "_holds",
         "_is_given_up",
-        "_parked",
         "active",
         "cursors",
         "deferrals",
@@ -70,6 +68,7 @@ class Execution:
         "latest",
         "linked_ids",
         "memory",
+        "parking",
         "payload_bytes",
         "run",
         "shields",
@@ -125,9 +124,7 @@ class Execution:
         self.has_sections = bool(self.journal.sections)  # or has had: something may follow from a cancel
         self.linked_ids: list[str] = []  # runs that were started to be ended with this one
         self.deferrals = Deferrals(self)
-        self._parked: dict[str, tuple[asyncio.Future[StepRecord], Scope]] = {}
-        self._held: set[str] = set()
-        self._holds = 0
+        self.parking = Parking(self)
         for step in steps:
             self._note_cursor(step)
             self._note_moment(step)
@@ -155,7 +152,7 @@ class Execution:
     @property
     def wakes_at(self) -> datetime | None:
         """When a run that is suspended now is due: at once if a pause holds it up, for it goes on when that ends."""
-        return self.engine.runtime.clock.now() if self._held else self.next_deadline
+        return self.engine.runtime.clock.now() if self.parking.is_holding else self.next_deadline
 
     @property
     def child_ids(self) -> list[str]:
@@ -185,7 +182,7 @@ class Execution:
 
     # The way to the database -------------------------------------------------------------------------------------
 
-    async def commit(self, operation: Operation, *, then: Callable[[Any], None] | None = None) -> Any:
+    async def commit(self, operation: Operation, *, then: Then | None = None) -> Any:
         """The outcome of ``operation`` once it is durable; a cancelled caller still waits for it.
 
         ``then`` hears of it at once, in the order of commits, even if the caller does not go on.
@@ -284,23 +281,6 @@ class Execution:
 
     # Waiting -----------------------------------------------------------------------------------------------------
 
-    async def park(self, path: str, scope: Scope) -> StepRecord:
-        """Wait for the end of the open wait at ``path``; suspends the run when every branch waits.
-
-        Raises:
-            RunCancelled: the run is being cancelled or the branch is given up, and nothing shields this wait from it.
-        """
-        scope.check()  # it may have come while the wait was opened
-        future: asyncio.Future[StepRecord] = asyncio.get_running_loop().create_future()
-        self._parked[path] = (future, scope)
-        self.leave()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if self._parked.pop(path, None) is not None:
-                self.enter()
-            raise
-
     def deliver(self, record: StepRecord) -> None:
         """A wait of this run has ended; whoever waited goes on."""
         if self.journal.holds(record.path):
@@ -308,24 +288,7 @@ class Execution:
         self.note(record)
         self.journal.note_foreign(record.path)
         self.waits.pop(record.path, None)
-        self._let_go_on(record.path, record)
-
-    def _let_go_on(self, path: str, outcome: StepRecord | RunCancelled) -> None:
-        """Whoever waits at ``path`` goes on."""
-        if path not in self._parked:
-            return
-        future, _ = self._parked.pop(path)
-        self.enter()
-        if future.done():  # its branch may be on its way out
-            return
-        if isinstance(outcome, RunCancelled):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-    def is_parked_at(self, path: str) -> bool:
-        """Whether a branch waits at ``path``."""
-        return path in self._parked
+        self.parking.let_go_on(record.path, record)
 
     def enter(self) -> None:
         """One more branch does something other than wait."""
@@ -340,7 +303,7 @@ class Execution:
     @property
     def goes_to_wait(self) -> bool:
         """Whether the wait that a branch is about to open is all that keeps this run from being suspended."""
-        has_more = self.is_in_doubt or self._held or self.is_cancel_requested or self.unwinding
+        has_more = self.is_in_doubt or self.parking.is_holding or self.is_cancel_requested or self.unwinding
         return self.active == 1 and not has_more
 
     def suspension(self, opening: WaitRecord) -> Suspend:
@@ -376,44 +339,16 @@ class Execution:
         elif self.active == 0:
             self.suspend()
 
-    # Pausing -------------------------------------------------------------------------------------------------------
-
-    async def hold(self, scope: Scope) -> None:
-        """Wait for the end of the pause; when every branch waits, the run is suspended as for any other wait.
-
-        Raises:
-            RunCancelled: the run is being cancelled or the branch is given up, and nothing shields the caller from it.
-        """
-        while self.is_pausing and not self.is_cancel_requested:
-            self._holds += 1
-            place = f"pause/{self._holds}"
-            self._held.add(place)
-            try:
-                await self.park(place, scope)
-            finally:
-                self._held.discard(place)
-
-    def go_on(self) -> None:
-        """The pause has ended; whoever was held up by it goes on."""
-        self.is_pausing = False
-        for place in list(self._held):
-            self._let_go_on(place, _RESUMED)
-
     # Cancellation ------------------------------------------------------------------------------------------------
 
     def request_cancel(self) -> None:
         """The run is to be cancelled: every branch hears of it at its next verb, a waiting one at once."""
         self.is_cancel_requested = True
-        self._interrupt(lambda scope: not scope.is_shielded, RunCancelled)
+        self.parking.interrupt(lambda scope: not scope.is_shielded, RunCancelled)
 
     def withdraw_branches(self) -> None:
         """Branches with something to end are given up: each hears of it at its next verb, a waiting one at once."""
-        self._interrupt(lambda scope: scope.is_given_up, BranchWithdrawn)
-
-    def _interrupt(self, concerns: Callable[[Scope], bool], make: Callable[[], RunCancelled]) -> None:
-        for path, (future, scope) in list(self._parked.items()):
-            if not future.done() and concerns(scope):
-                self._let_go_on(path, make())
+        self.parking.interrupt(lambda scope: scope.is_given_up, BranchWithdrawn)
 
     def check(self) -> None:
         """Refuse to begin anything new in a run that is given up or being cancelled.
@@ -478,39 +413,3 @@ class Execution:
             for path, call in self.in_flight.items()
             if call.started_at < began_before and path not in self.shown
         ]
-
-    def mismatch(self, path: str, *, recorded: StepRecord, kind: str, name: str, arguments: str | None) -> RunParked:
-        """The code asks for something else than the journal holds at ``path``."""
-        return RunParked(describe_mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments))
-
-    def expect(self, recorded: StepRecord, *, kind: str, name: str) -> StepRecord:
-        """What is on record, if it is what the code asks for.
-
-        Raises:
-            RunParked: it is something else, or nothing that this process can decode.
-        """
-        if recorded.kind != kind or recorded.name != name:
-            raise self.mismatch(recorded.path, recorded=recorded, kind=kind, name=name, arguments=recorded.arguments)
-        if is_encoded(recorded.result) or is_encoded(recorded.error):
-            raise RunUndecoded(f"what ended the wait at {recorded.path}")
-        return recorded
-
-    def unlike_wait(self, path: str, *, kind: str, name: str, arguments: str | None) -> RunParked:
-        """The code asks for something else than the wait that is open at ``path``."""
-        wait = self.waits[path]
-        recorded = StepRecord(
-            self.run.id, path, wait.name, wait.kind, StepState.RUNNING, self.run.created_at, None, wait.arguments
-        )
-        return self.mismatch(path, recorded=recorded, kind=kind, name=name, arguments=arguments)
-
-
-# What a branch that was held up by a pause is told when it ends; nobody reads it.
-_RESUMED = StepRecord("", "", "pause", StepKind.WAIT, StepState.SUCCEEDED, datetime.min.replace(tzinfo=UTC), None)
-
-
-def details_of(record: StepRecord) -> dict[str, Any]:
-    """The details that a step's body left."""
-    return cast("dict[str, Any]", json.loads(record.details)) if record.details else {}
-
-
-Then = Callable[[Any], None]

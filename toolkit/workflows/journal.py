@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from typing import overload
+from typing import Any, cast, overload
 
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.states import StepKind
@@ -108,3 +109,8 @@ def is_section(path: str, *, kind: str) -> bool:
     """Whether the entry of a section is on record at ``path``; a step or a child may have the name of one."""
     before, _, occurrence = path.rpartition("/")
     return kind == StepKind.MESSAGE and occurrence.isdigit() and before.rpartition("/")[2] in SECTIONS
+
+
+def details_of(record: StepRecord) -> dict[str, Any]:
+    """The details that a step's body left."""
+    return cast("dict[str, Any]", json.loads(record.details)) if record.details else {}

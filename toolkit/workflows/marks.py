@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.serialization import storable
+from toolkit.workflows.matching import expect
 from toolkit.workflows.operations import StepRecord
 from toolkit.workflows.outcomes import Recorded
 from toolkit.workflows.scopes import Scope
@@ -20,7 +21,7 @@ async def find_mark(scope: Scope, path: str, *, name: str) -> StepRecord | None:
     """
     execution = scope.execution
     if path in execution.journal:
-        return execution.expect(execution.journal[path], kind=StepKind.MESSAGE, name=name)
+        return expect(execution.journal[path], kind=StepKind.MESSAGE, name=name)
     await scope.begin()
     return None
 

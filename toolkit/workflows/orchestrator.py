@@ -364,7 +364,7 @@ class Orchestrator:
                 touched.append(execution)
         for execution in held:
             if execution.run.id not in paused:
-                execution.go_on()
+                execution.parking.end_pause()
         if touched:
             self._residents.read_deliveries(touched)
 

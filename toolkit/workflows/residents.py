@@ -159,7 +159,7 @@ class Residents:
         self._take_warm(run_id)
         execution.epoch = epoch
         self.running[run_id] = execution
-        execution.go_on()
+        execution.parking.end_pause()
         return True
 
     def _deliver(self, record: StepRecord) -> None:

@@ -122,7 +122,7 @@ class Scope:
         """Like :meth:`check`, and wait here for as long as the run is paused. What is in a step ends with it."""
         self.check()
         if self.execution.is_pausing and self.step is None:
-            await self.execution.hold(self)
+            await self.execution.parking.hold(self)
             self.check()
 
     def count_section(self, number: int) -> None:

@@ -14,6 +14,7 @@ from toolkit.workflows.durations import duration, moment_in_utc
 from toolkit.workflows.failures import RunCancelled, RunParked, revive_error
 from toolkit.workflows.keys import ANSWERED, check_event_key
 from toolkit.workflows.marks import find_mark, leave_mark
+from toolkit.workflows.matching import expect, mismatch
 from toolkit.workflows.operations import (
     AttachedRows,
     CloseWaits,
@@ -56,14 +57,14 @@ async def wait_on_record(
     """
     execution = scope.execution
     if path in execution.journal:
-        return execution.expect(execution.journal[path], kind=kind, name=name)
+        return expect(execution.journal[path], kind=kind, name=name)
     check_keys(key=event_key)
     try:
         await scope.begin()
     except RunCancelled as ending:
-        return execution.expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
+        return expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
     if path in execution.journal:  # it has ended while a pause held us up
-        return execution.expect(execution.journal[path], kind=kind, name=name)
+        return expect(execution.journal[path], kind=kind, name=name)
     if path not in execution.waits:
         wait = WaitRecord(
             id=wait_id or execution.engine.new_id(),
@@ -89,15 +90,15 @@ async def wait_on_record(
             execution.request_cancel()
             raise RunCancelled
         if path in execution.journal:  # over before it began, or since
-            return execution.expect(execution.journal[path], kind=kind, name=name)
+            return expect(execution.journal[path], kind=kind, name=name)
     if (execution.waits[path].kind, execution.waits[path].name) != (kind, name):
-        raise execution.unlike_wait(path, kind=kind, name=name, arguments=arguments)
+        raise mismatch(execution.waits[path], kind=kind, name=name, arguments=arguments)
     execution.engine.note_deadline(execution.waits[path].deadline_at)
     try:
-        record = await execution.park(path, scope)
-        return execution.expect(record, kind=kind, name=name)
+        record = await execution.parking.wait_at(path, scope)
+        return expect(record, kind=kind, name=name)
     except RunCancelled as ending:
-        return execution.expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
+        return expect(await _end_before_going(scope, path, ending), kind=kind, name=name)
     except asyncio.CancelledError:
         if scope.is_dead:
             raise
