@@ -78,7 +78,8 @@ class Parking:
                 self._held.discard(place)
 
     def end_pause(self) -> None:
-        """Whoever was held up by the pause goes on."""
+        """The run is paused no more: whoever was held up by that goes on."""
+        self._execution.is_pausing = False
         for place in list(self._held):
             self.let_go_on(place, _RESUMED)
 
