@@ -104,8 +104,7 @@ class GroupCommit(Generic[Operation]):
             while self._first or self._others:
                 batch = self._next_batch()
                 await self._commit_batch(batch)
-                if self._others:  # what goes on by this commit may have more to ask, and goes first
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)  # what goes on by this commit may have more to ask, at once and first
         except BaseException:  # the event loop ends: whoever waits puts off its cancellation until it is told
             lost = OutcomeUnknown("the event loop ended during a commit")
             _fail([entry for entry in batch if not entry.future.done()], lost)
