@@ -331,6 +331,36 @@ async def test_a_fork_from_a_step_beside_it_does_not_keep_what_was_undone(databa
         assert notes == ["book flight", "confirm", "unbook flight", "confirm", "unbook flight"]
 
 
+async def pay_slowly() -> str:
+    async with shield():
+        await note("charged")
+        await suspend(interval=3600)
+        await note("told everybody")
+    return "paid"
+
+
+async def test_a_look_for_a_cancel_on_the_way_back_to_a_shield_is_not_the_end_of_its_branch(database_url: str) -> None:
+    async def look() -> None:
+        await note("looked")
+        check_cancellation()
+
+    async def look_and_pay() -> str:
+        await gather(look(), suspend(interval=1))
+        return await pay_slowly()
+
+    @workflow()
+    async def looks_before_it_pays() -> str:
+        return await race(look_and_pay(), nap())
+
+    async with running_process(database_url, looks_before_it_pays) as first:
+        run = await first.start(looks_before_it_pays)
+        await first.advance(120)
+        await first.kill()
+        async with running_process(database_url, looks_before_it_pays, clock=first.clock) as second:
+            assert (await second.finish(run.id)).result == '"rested"'
+    assert notes == ["looked", "charged", "told everybody"]
+
+
 async def test_a_branch_is_undone_although_the_winner_hears_of_a_cancel_on_a_replay(database_url: str) -> None:
     async def looks() -> str:
         await wait_for_event("go")
@@ -340,13 +370,6 @@ async def test_a_branch_is_undone_although_the_winner_hears_of_a_cancel_on_a_rep
     @workflow()
     async def won_by_one_that_looks() -> str:
         return await race(pay_slowly(), looks())
-
-    async def pay_slowly() -> str:
-        async with shield():
-            await note("charged")
-            await suspend(interval=3600)
-            await note("told everybody")
-        return "paid"
 
     async with running_process(database_url, won_by_one_that_looks) as first:
         run = await first.start(won_by_one_that_looks)

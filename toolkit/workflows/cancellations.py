@@ -39,9 +39,9 @@ def check_cancellation() -> None:
     scope = current_scope()
     if scope is None:
         return
-    journal = scope.execution.journal
-    if scope.step is None and (journal.unread or (scope.path and journal.has_unread_below(scope.path))):
-        return  # a replay on its way to where the run stood: what it has to undo, or to end in a shield, lies ahead
+    around = scope.given_up.path if scope.given_up is not None else ""
+    if scope.step is None and scope.execution.journal.lies_ahead(around):
+        return  # a replay on its way to where the run stood: what it has to undo, or to end in a shield, comes yet
     scope.check()
 
 

@@ -348,7 +348,7 @@ class Execution:
 
     def withdraw_branches(self) -> None:
         """Branches with something to end are given up: each hears of it at its next verb, a waiting one at once."""
-        self.parking.interrupt(lambda scope: scope.is_given_up, BranchWithdrawn)
+        self.parking.interrupt(lambda scope: scope.given_up is not None, BranchWithdrawn)
 
     def check(self) -> None:
         """Refuse to begin anything new in a run that is given up or being cancelled.

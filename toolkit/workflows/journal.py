@@ -82,19 +82,31 @@ class Journal(dict[str, StepRecord]):
     def unread(self) -> list[str]:
         """The paths on record that the code has not asked for, in the order of their record.
 
-        What stands below a step that was asked for belongs to that step, and so does what stands below branches whose
-        outcome is on record.
+        What stands below a step that was asked for belongs to that step. Branches that an outcome on record has left
+        are not gone through again, unless they have sections to end.
         """
         return [path for path in self._unread if not path.startswith(_ASIDE) and not self._is_accounted_for(path)]
 
+    def lies_ahead(self, path: str) -> bool:
+        """Whether a replay has yet to come to something on record below ``path``; the empty path is the whole run."""
+        return any(one.startswith(f"{path}/") or not path for one in self.unread)
+
     def _is_accounted_for(self, path: str) -> bool:
-        ancestor, _, _ = path.rpartition("/")
+        below, ancestor = path, path.rpartition("/")[0]
         while ancestor:
             is_step = ancestor.rpartition("/")[2].isdigit()  # branches end in ".0", steps in "/0"
-            if ancestor in self._asked and (is_step or super().__contains__(ancestor)):
+            if ancestor in self._asked and (is_step or self._is_left(ancestor, branch=below)):
                 return True
-            ancestor, _, _ = ancestor.rpartition("/")
+            below, ancestor = ancestor, ancestor.rpartition("/")[0]
         return False
+
+    def _is_left(self, outcome: str, *, branch: str) -> bool:
+        """Whether ``branch`` was given up by what is on record at ``outcome``, with nothing to end."""
+        recorded = super().get(outcome)
+        if recorded is None or self.has_section_below(branch):
+            return False
+        winner = details_of(recorded).get("winner")
+        return branch != f"{outcome}/{winner}"
 
     def _ask(self, path: str) -> None:
         self._asked.add(path)

@@ -106,7 +106,7 @@ class Scope:
         Raises:
             BranchWithdrawn: it is, and nothing shields the caller from that.
         """
-        if self.is_given_up:
+        if self.given_up is not None:
             raise BranchWithdrawn("this branch was given up")
 
     def check_alive(self) -> None:
@@ -140,14 +140,14 @@ class Scope:
         return self.parent is not None and self.parent.is_dead
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether this place, or one around it, is given up, and no shield in between holds against that."""
+    def given_up(self) -> Scope | None:
+        """This place, or the nearest around it, that is given up, where no shield in between holds against that."""
         place: Scope | None = self
         while place is not None and not place.shields:
             if place.is_withdrawn:
-                return True
+                return place
             place = place.parent
-        return False
+        return None
 
 
 def _called(verb: str, name: str | None) -> str:
