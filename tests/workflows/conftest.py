@@ -61,3 +61,13 @@ async def until_state(engine: Engine, run_id: str, state: RunState) -> None:
         return (await engine.get_run(run_id)).summary.state is state
 
     await until(is_there)
+
+
+async def finished(engine: Engine, run_id: str) -> str:
+    return await asyncio.wait_for(engine.wait_for_completion(run_id), 10)
+
+
+async def deploy(start_engine: StartEngine, old: Engine, *workflows: Workflow[Any, Any], **options: Any) -> Engine:
+    """End the old process and start one with other code."""
+    await old.close()
+    return await start_engine(*workflows, **options)

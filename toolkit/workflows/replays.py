@@ -27,6 +27,7 @@ from toolkit.workflows.failures import RunCancelled, RunParked, record_error, su
 from toolkit.workflows.journal import PATCH
 from toolkit.workflows.operations import Operation, StepRecord, WaitRecord
 from toolkit.workflows.outcomes import ClaimedRun, Fate, Recorded
+from toolkit.workflows.parking import Parking
 from toolkit.workflows.performance import check_readable
 from toolkit.workflows.rows import to_claimed, to_step, to_wait
 from toolkit.workflows.runtime import Runtime
@@ -258,6 +259,7 @@ class _Rehearsal(Execution):
         stage: Any = _Stage(self, engine)
         run = replace(recorded.run, is_cancel_requested=False)
         super().__init__(stage, run, workflow, steps=recorded.steps, waits=recorded.waits)
+        self.parking = _Places(self)
 
     async def commit(self, operation: Operation, **_: Any) -> NoReturn:
         part: Any = getattr(operation, "step", None) or getattr(operation, "wait", None)
@@ -271,9 +273,6 @@ class _Rehearsal(Execution):
             return Recorded(Fate.KEPT)
         return await super().record(step, **more)
 
-    async def park(self, path: str, scope: Scope) -> NoReturn:
-        await self.halt(self.waiting, path)
-
     async def halt(self, where: list[str], path: str | None = None) -> NoReturn:
         """Stop the branch for ever: it has come to the end of the journal."""
         if self.is_dead:
@@ -286,6 +285,19 @@ class _Rehearsal(Execution):
 
     def suspend(self) -> None:
         self.at_rest.set()
+
+
+class _Places(Parking):
+    """Where branches wait, which is where the journal ends."""
+
+    __slots__ = ("_rehearsal",)
+
+    def __init__(self, rehearsal: _Rehearsal) -> None:
+        super().__init__(rehearsal)
+        self._rehearsal = rehearsal
+
+    async def wait_at(self, path: str, scope: Scope) -> NoReturn:
+        await self._rehearsal.halt(self._rehearsal.waiting, path)
 
 
 @dataclass

@@ -141,7 +141,7 @@ class Scope:
 
     @property
     def given_up(self) -> Scope | None:
-        """This place, or the nearest around it, that is given up, where no shield in between holds against that."""
+        """The nearest place that is given up, from this one outwards, where no shield in between holds against that."""
         place: Scope | None = self
         while place is not None and not place.shields:
             if place.is_withdrawn:
