@@ -13,6 +13,7 @@ import pytest
 from tests.workflows.conftest import StartEngine, until, until_state
 from tests.workflows.notes import note, notes
 from toolkit.clock import SystemClock
+from toolkit.errors import StorageError
 from toolkit.storage import Database, OutcomeUnknown, Query, Row, Script, both, sqlite
 from toolkit.testing import VirtualClock
 from toolkit.workflows import (
@@ -193,14 +194,9 @@ async def hears_while_it_works() -> tuple[str, str]:
     return await gather(has_a_word(), waits_at_the_door())
 
 
-@pytest.mark.parametrize("is_seen_at_once", [True, False], ids=["kept at once", "kept a moment later"])
-async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknown(
-    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
-) -> None:
-    door = asyncio.Event()
-    doors.append(door)
-    engine = await start_engine(has_a_word, hears_while_it_works)
-    run_script, read, is_broken = engine.database.run, engine.read, asyncio.Event()
+def breaking_at_a_delivery(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The next commit that delivers something is kept, and nobody hears of that; set when it has been."""
+    run_script, is_broken = engine.database.run, asyncio.Event()
 
     async def keep_and_break(script: Script[Any], *, in_own_task: bool = True) -> Any:
         value = await run_script(script, in_own_task=in_own_task)
@@ -209,10 +205,22 @@ async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknow
             raise OutcomeUnknown("the connection broke during the commit")
         return value
 
+    monkeypatch.setattr(engine.database, "run", keep_and_break)
+    return is_broken
+
+
+@pytest.mark.parametrize("is_seen_at_once", [True, False], ids=["kept at once", "kept a moment later"])
+async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknown(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch, is_seen_at_once: bool
+) -> None:
+    door = asyncio.Event()
+    doors.append(door)
+    engine = await start_engine(has_a_word, hears_while_it_works)
+    read, is_broken = engine.read, breaking_at_a_delivery(engine, monkeypatch)
+
     async def see_later(query: Query) -> Sequence[Row]:
         return [] if query.statement is statements.STEPS_AT and not door.is_set() else await read(query)
 
-    monkeypatch.setattr(engine.database, "run", keep_and_break)
     if not is_seen_at_once:  # the server was not done with the commit when the process looked
         monkeypatch.setattr(engine, "read", see_later)
     run = await engine.start(hears_while_it_works)
@@ -221,6 +229,37 @@ async def test_what_a_commit_delivered_is_heard_of_though_its_outcome_was_unknow
     door.set()
 
     assert await asyncio.wait_for(run.result(), 15) == ("a word", "in")
+
+
+@workflow()
+async def hears_two() -> tuple[str, str]:
+    return await gather(wait_for_event("a", payload_type=str), wait_for_event("b", payload_type=str))
+
+
+async def test_so_is_what_it_delivered_to_a_run_that_was_being_read_in(
+    start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await start_engine(hears_two, warm_bytes=0)
+    run = await engine.start(hears_two)
+    await until_state(engine, run.id, RunState.SUSPENDED)
+    read, was_read, door = engine.read, asyncio.Event(), asyncio.Event()
+
+    async def read_slowly(query: Query) -> Sequence[Row]:
+        rows = await read(query)
+        if query.statement is statements.STEPS_OF_RUNS and not door.is_set():
+            was_read.set()
+            await door.wait()
+        return rows
+
+    monkeypatch.setattr(engine, "read", read_slowly)
+    await engine.emit_event("a", "first")
+    await asyncio.wait_for(was_read.wait(), 15)
+    breaking_at_a_delivery(engine, monkeypatch)
+    with pytest.raises(StorageError, match="unknown whether"):
+        await engine.emit_event("b", "second")
+    door.set()
+
+    assert await asyncio.wait_for(run.result(), 15) == ("first", "second")
 
 
 # Closing -------------------------------------------------------------------------------------------------------------

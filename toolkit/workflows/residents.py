@@ -36,6 +36,7 @@ class _Arrival:
     delivered: list[StepRecord] = field(default_factory=list)
     is_cancel_requested: bool = False
     is_pausing: bool = False
+    is_in_doubt: bool = False
 
 
 class Residents:
@@ -218,7 +219,7 @@ class Residents:
             for record in arrival.delivered:
                 execution.deliver(record)
             execution.is_cancel_requested = execution.is_cancel_requested or arrival.is_cancel_requested
-            execution.is_pausing = arrival.is_pausing
+            execution.is_pausing, execution.is_in_doubt = arrival.is_pausing, arrival.is_in_doubt
             self._begin(execution)
 
     def _welcome(self, run_id: str, epoch: int) -> _Arrival | None:
@@ -232,8 +233,11 @@ class Residents:
         """A commit has an unknown outcome: what it delivered to runs of ours may be on record, and not in memory.
 
         They look at once. On a server the commit may still be under way then, so they look again before they go to
-        wait, when the run is locked and what came before is settled.
+        wait, when the run is locked and what came before is settled. So do those that are being read in: their rows may
+        have been read before the commit.
         """
+        for arrival in self._loading.values():
+            arrival.is_in_doubt = True
         waiting = [execution for execution in self.running.values() if execution.waits and not execution.is_dead]
         for execution in waiting:
             execution.is_in_doubt = True
