@@ -23,7 +23,9 @@ def test_it_has_a_package_with_a_room_for_each_kind(tmp_path: Path) -> None:
     assert "%{" not in "".join(path.read_text("utf-8") for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("name", ["My App", "../up", "1st", "json", "class", "toolkit", "", "a_"])
+@pytest.mark.parametrize(
+    "name", ["My App", "../up", "1st", "json", "class", "toolkit", "uvicorn", "pydantic", "", "a_"]
+)
 def test_a_name_that_cannot_be_a_package_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigurationError):
         write_application(name, into=tmp_path)

@@ -22,6 +22,23 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 
 
+SLOW_TO_CLOSE = """
+import asyncio
+from toolkit.app.installation import Installation
+
+close = Installation.close
+
+
+async def close_slowly(self):
+    await asyncio.sleep(1)
+    await close(self)
+    print("Goodbye", flush=True)
+
+
+Installation.close = close_slowly
+"""
+
+
 class Served:
     """A ``toolkit`` process and what it has printed so far."""
 
@@ -60,6 +77,7 @@ def toolkit(*arguments: str, cwd: Path) -> Iterator[Served]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # as in a terminal of its own, which tells all of its processes of Ctrl-C
     )
     assert process.stdout is not None
     try:
@@ -121,6 +139,33 @@ def test_a_changed_source_begins_the_process_anew(application: Path) -> None:
         with pytest.raises(httpx2.ConnectError):
             httpx2.get(first)
         assert served.stop()[0] == 0
+
+
+def test_a_terminal_that_interrupts_both_processes_cuts_no_closing_short(application: Path) -> None:
+    main = application / "main.py"
+    main.write_text(main.read_text("utf-8") + SLOW_TO_CLOSE, "utf-8")
+    with toolkit("dev", "--reload", "--port", "0", cwd=application) as served:
+        served.wait_for(r"on (http://\S+)\n")
+        os.killpg(served.process.pid, signal.SIGINT)
+        served.wait_for("Goodbye")
+        assert served.process.wait(PATIENCE) == 0
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "kept.py").touch()
+    listing = Path.iterdir
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        if folder.name == "gone":
+            folder.rmdir()
+        return listing(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+    assert list(snapshot(tmp_path)) == [tmp_path / "kept.py"]
 
 
 def test_only_sources_are_watched(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from toolkit.cli.operators import account
 from toolkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from toolkit.agents import EvaluationReport, Scorer
     from toolkit.app import Toolkit
+    from toolkit.config import Settings
 
 agents = typer.Typer(help="Agents: what they go by, and how well they do.", no_args_is_help=True)
 
@@ -37,7 +38,8 @@ def list_agents(*, app: App = "main.py", config: Config = None, env: Env = "dev"
             goes_by = "its code" if agent.active_version is None else f"version {agent.active_version}"
             print(f"{agent.name}: {goes_by}, model {agent.model}")
 
-    _run(work, app=app, config=config, env=env)
+    application, settings = _loaded(app, config=config, env=env)
+    application.run_standalone(lambda: _as_account(work, application), settings=settings)
 
 
 @agents.command("eval")
@@ -60,7 +62,7 @@ def evaluate(
     env: Env = "dev",
     debug: Debug = False,
 ) -> None:
-    """Measure an agent by cases; exit code 1 if it does not pass."""
+    """Measure an agent by cases; exit code 1 if it does not pass. Meanwhile this process is a worker as any other."""
     from toolkit.agents import Gate, read_cases
 
     if bool(data_set) == (file is not None):
@@ -85,7 +87,13 @@ def evaluate(
         if not report.passed:
             raise typer.Exit(EXIT_FAILED)
 
-    _run(work, app=app, config=config, env=env)
+    application, settings = _loaded(app, config=config, env=env)
+
+    async def main() -> None:
+        async with application.working(settings=settings):
+            await _as_account(work, application)
+
+    asyncio.run(main())
 
 
 def parse_scorer(text: str) -> Scorer:
@@ -124,17 +132,16 @@ def _show(report: EvaluationReport) -> None:
         print(sentence)
 
 
-def _run(work: Callable[[Toolkit], Awaitable[None]], *, app: str, config: Path | None, env: Any) -> None:
-    async def main() -> None:
-        from toolkit.access import Principal, acting_as
-        from toolkit.cli.targets import load_application
-        from toolkit.config import load_settings
+def _loaded(app: str, *, config: Path | None, env: Any) -> tuple[Toolkit, Settings]:
+    from toolkit.cli.targets import load_application
+    from toolkit.config import load_settings
 
-        application = load_application(app)
-        settings = load_settings(env=env, config=config or application.config, app_folder=application.folder)
-        user = getpass.getuser()
-        async with application.working(settings=settings):
-            with acting_as(Principal(id=user, kind="person", display_name=user)):
-                await work(application)
+    application = load_application(app)
+    return application, load_settings(env=env, config=config or application.config, app_folder=application.folder)
 
-    asyncio.run(main())
+
+async def _as_account(work: Callable[[Toolkit], Awaitable[None]], application: Toolkit) -> None:
+    from toolkit.access import Principal, acting_as
+
+    with acting_as(Principal(id=account(), kind="person", display_name=account())):
+        await work(application)

@@ -265,7 +265,7 @@ def run() -> None:
     """Run one command. An error for the operator ends it with one line and exit code 2."""
     try:
         cli()
-    except ToolkitError as error:
+    except (ToolkitError, OSError, UnicodeDecodeError) as error:  # what is wrong with a file that was named, say
         if "--debug" in sys.argv:  # asked of the text, because the error may come before the options are parsed
             raise
         print(f"toolkit: {error}", file=sys.stderr)
@@ -273,6 +273,7 @@ def run() -> None:
 
 
 def _yaml_name(name: str) -> str:
+    """Quoted: YAML would make a boolean of ``on``."""
     import json
 
-    return name if name.replace("-", "").replace("_", "").isalpha() else json.dumps(name)
+    return json.dumps(name, ensure_ascii=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.cli.operators import account
 from toolkit.cli.targets import load_application
 from toolkit.config import load_settings
 
@@ -47,7 +47,7 @@ def release(target: str, *, file_id: str, reason: str, env: Environment, config:
     app = _configured(target, env=env, config=config)
 
     async def work() -> str:
-        with acting_as(Principal(id=f"operator:{getuser()}", kind="service")):
+        with acting_as(Principal(id=f"operator:{account()}", kind="service")):
             return (await release_file(app.services.files, file_id, reason=reason)).filename
 
     return app.run_standalone(work)

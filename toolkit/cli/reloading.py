@@ -33,10 +33,15 @@ def serve_with_reload(arguments: list[str], *, target: str) -> int:
     while True:
         before = snapshot(folder)
         process = subprocess.Popen([sys.executable, "-m", "toolkit.cli", *arguments])  # noqa: S603 - our own command
-        # A process that ended by itself (a typing mistake, say) waits for the next change.
-        while not stopped and snapshot(folder) == before:
-            time.sleep(_LOOK_SECONDS)
-        _end(process)
+        try:
+            # A process that ended by itself (a typing mistake, say) waits for the next change.
+            while not stopped and snapshot(folder) == before:
+                time.sleep(_LOOK_SECONDS)
+            if signal.SIGINT in stopped:  # a terminal tells both of us, and a second signal would cut its closing short
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE_SECONDS)
+        finally:
+            _end(process)
         if stopped:
             return process.returncode if process.returncode > 0 else 0
         print("A source file has changed; starting anew", flush=True)
@@ -52,7 +57,10 @@ def snapshot(folder: Path) -> Snapshot:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
+    entries: list[Path] = []
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # a folder may go at any moment
+        entries = sorted(folder.iterdir())
+    for entry in entries:
         if entry.name.startswith(".") or entry.name in _NOT_SOURCES or entry.is_symlink():
             continue
         if entry.is_dir():

@@ -6,7 +6,6 @@ A rule is a folder: ``rules/approval/graph.json`` and, beside it, ``cases.json``
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from toolkit.cli.operators import account
 from toolkit.errors import ConfigurationError, RuleGraphInvalid
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def list_rules(*, app: App = "main.py", config: Config = None, env: Env = "dev",
 def pull(
     name: Name,
     *,
-    version: Annotated[int | None, typer.Option(help="Left out: the active one, else the newest.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Left out: the active one, else the newest.")] = None,
     folder: Folder = Path("rules"),
     app: App = "main.py",
     config: Config = None,
@@ -66,7 +66,7 @@ def pull(
 
     async def work(service: RuleService) -> None:
         place = folder / name
-        number = version or service.active_version(name)
+        number = version if version is not None else service.active_version(name)
         if number is None and (found := await service.versions(name)):
             number = found[0].number
         graph = service.starter_graph(name)
@@ -97,8 +97,8 @@ def push(
     """Store the graph of a rule's folder as a version, and its cases in place of those that are stored."""
 
     async def work(service: RuleService) -> None:
+        cases = _cases(folder / name)  # before the graph is stored without them
         stored = await _checked(lambda: service.upload(name, _graph(folder / name), note=note))
-        cases = _cases(folder / name)
         for case, content in cases.items():
             texts = {field: json.dumps(content[field]) for field in ("input", "expected")}
             await service.workbench.put_case(name, case, **texts, note=content.get("note"))
@@ -146,7 +146,7 @@ def run_cases(
 def diff(
     name: Name,
     *,
-    against: Annotated[int | None, typer.Option(help="Left out: the active version.")] = None,
+    against: Annotated[int | None, typer.Option(min=1, help="Left out: the active version.")] = None,
     folder: Folder = Path("rules"),
     app: App = "main.py",
     config: Config = None,
@@ -156,7 +156,7 @@ def diff(
     """Print what the graph of a rule's folder changes; exit code 1 if it changes anything."""
 
     async def work(service: RuleService) -> None:
-        number = against or service.active_version(name)
+        number = against if against is not None else service.active_version(name)
         if number is None:
             raise ConfigurationError(f"no version of {name!r} is active; say which to compare with: --against NUMBER")
         changes = await _checked(lambda: service.workbench.diff_graph(name, _graph(folder / name), against=number))
@@ -268,7 +268,7 @@ async def _service(target: str, *, config: Path | None, env: Any) -> AsyncIterat
         )
         await service.open()
         try:
-            with acting_as(Principal(id=getpass.getuser(), kind="person", display_name=getpass.getuser())):
+            with acting_as(Principal(id=account(), kind="person", display_name=account())):
                 yield service
         finally:
             await service.close()
@@ -295,9 +295,11 @@ def _graph(place: Path) -> bytes:
 
 def _document(place: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(_graph(place))
+        found = json.loads(_graph(place))
     except ValueError as error:
         raise ConfigurationError(f"{place / GRAPH} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{place / GRAPH} is a JSON {type(found).__name__}; expected a graph, an object")
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toolkit.cli.operators import record, with_engine
+from toolkit.cli.operators import account, printable, record, with_engine
 from toolkit.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def list_runs(
         return await engine.list_runs(where, after=after, limit=limit)
 
     for run in with_engine(work, app=app, config=config, env=env):
-        print(_json_of(run) if as_json else _line_of(run))
+        print(_json_of(run) if as_json else printable(_line_of(run)))
 
 
 @runs.command()
@@ -112,7 +111,7 @@ def show(
     if as_json:
         print(_json_of(detail))
     else:
-        print("\n".join(_lines_of(detail, steps)))
+        print(printable("\n".join(_lines_of(detail, steps))))
 
 
 def _command_of(action: str) -> Callable[..., None]:
@@ -232,7 +231,7 @@ def _change(
 
 def _change_one(target: _Target, action: str, run: str, *, reason: str | None, **more: Any) -> None:
     async def work(engine: Engine) -> str:
-        who = getpass.getuser()
+        who = account()
         if action in {"retry", "fork"}:
             made = await getattr(engine.control, action)(run, by=who, **more)
             is_changed, told = made.is_new, f"{_DONE[action][1]} {run} as {made.run_id}"
@@ -268,9 +267,7 @@ def _change_many(
         return await engine.control.count(action, where)
 
     async def begin(engine: Engine) -> str:
-        job = await engine.control.change_many(
-            action, where, by=getpass.getuser(), reason=reason, at_most=found, **more
-        )
+        job = await engine.control.change_many(action, where, by=account(), reason=reason, at_most=found, **more)
         await record(
             engine,
             "runs.bulk_started",

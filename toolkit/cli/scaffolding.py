@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import sys
+from importlib.metadata import packages_distributions
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -25,11 +26,12 @@ def write_application(name: str, *, into: Path) -> Path:
     package = name.replace("-", "_")
     if not _NAME.match(name):
         raise ConfigurationError(f"found the name {name!r}, expected lower-case words such as 'my-invoices'")
-    if package in _TAKEN or package in sys.stdlib_module_names or keyword.iskeyword(package):
-        raise ConfigurationError(f"the package {package!r} would hide another of that name; choose another name")
     folder = into / name
     if folder.exists():
         raise ConfigurationError(f"{str(folder)!r} exists already; choose another name, or remove it")
+    is_known = package in _TAKEN or package in sys.stdlib_module_names or keyword.iskeyword(package)
+    if is_known or package in packages_distributions():
+        raise ConfigurationError(f"the package {package!r} would hide another of that name; choose another name")
     names = {"name": name, "package": package, "title": package.replace("_", " ").capitalize()}
     _write(files("toolkit.cli").joinpath("scaffold"), folder, names)
     return folder

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.operators import record, with_engine
+from toolkit.cli.operators import account, record, with_engine
 
 if TYPE_CHECKING:
     from toolkit.workflows import Engine, ScheduleSummary
@@ -55,7 +54,7 @@ def pause(
     """Have a schedule start nothing until it is resumed. Runs that it has started go on."""
 
     async def work(engine: Engine) -> str:
-        if not await engine.schedules.pause(name, by=getpass.getuser()):
+        if not await engine.schedules.pause(name, by=account()):
             return f"{name} is paused: nothing to pause"
         await record(engine, "schedule.paused", object_kind="schedule", object_id=name, reason=reason)
         return f"Paused {name}"
@@ -99,7 +98,7 @@ def trigger(
     """Start one run now, with the arguments for now; the schedule goes on as if nothing had happened."""
 
     async def work(engine: Engine) -> str:
-        handle = await engine.schedules.trigger(name, by=getpass.getuser())
+        handle = await engine.schedules.trigger(name, by=account())
         await record(
             engine, "schedule.triggered", object_kind="schedule", object_id=name, run_id=handle.id, reason=reason
         )

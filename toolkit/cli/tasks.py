@@ -7,8 +7,6 @@ refused here. Whoever has the database's address may manage tasks as well, and i
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from toolkit.cli.operators import account, printable
 from toolkit.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def list_tasks(
             state=None if state == "any" else _state(state), name=name, mine=mine, order="due", limit=limit
         )
         for task in found:
-            print(_line(task))
+            print(printable(_line(task)))
         if not found:
             print("Nothing waits." if state == "open" else "No such task.")
 
@@ -66,7 +65,7 @@ def show(task_id: Id, *, app: App = "main.py", config: Config = None, env: Env =
         _print_detail(await service.get(task_id))
         for change in await service.history(task_id):
             note = f": {change.note}" if change.note else ""
-            print(f"  {change.at:%Y-%m-%d %H:%M} {change.action} by {change.actor}{note}")
+            print(printable(f"  {change.at:%Y-%m-%d %H:%M} {change.action} by {change.actor}{note}"))
 
     _run(work, app=app, config=config, env=env)
 
@@ -184,16 +183,7 @@ def _principal() -> Principal:
     from toolkit.access import Permission, Principal
 
     may = (Permission.TASKS_READ, Permission.TASKS_COMPLETE, Permission.TASKS_MANAGE)
-    return Principal(id=_account(), kind="person", permissions=frozenset(may))
-
-
-def _account() -> str:
-    """The account that this process runs under, which the environment cannot say otherwise."""
-    if sys.platform == "win32":
-        return getpass.getuser()
-    import pwd
-
-    return pwd.getpwuid(os.getuid()).pw_name
+    return Principal(id=account(), kind="person", permissions=frozenset(may))
 
 
 def _recipient(user: str | None, group: str | None) -> str | Group:
@@ -231,16 +221,16 @@ def _line(task: Task) -> str:
 def _print_detail(task: TaskDetail) -> None:
     from pydantic_core import to_json
 
-    print(f"{task.title} ({task.state})")
+    print(printable(f"{task.title} ({task.state})"))
     for told in (task.description, task.message):
         if told:
-            print(told)
+            print(printable(told))
     print(f"for: {task.assigned_to or ', '.join(task.candidates) or 'nobody named'}")
     if task.due_at:
         print(f"due: {task.due_at:%Y-%m-%d %H:%M} UTC")
     print(f"data: {to_json(task.input, indent=2).decode()}")
     for file in task.files:
-        print(f"file: {file.filename} ({file.size:,} bytes, {file.id})")
+        print(printable(f"file: {file.filename} ({file.size:,} bytes, {file.id})"))
     if task.completed_by:
         print(f"answer of {task.completed_by}: {to_json(task.output).decode()}")
 
