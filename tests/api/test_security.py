@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,30 @@ async def test_a_body_slips_in_no_actor_and_no_state(call: Caller, path: str, bo
 
     assert response.status_code == 422
     assert [error["loc"] for error in response.json()["errors"]] == [field]
+
+
+async def test_a_page_of_an_allowed_origin_may_call_and_read_and_no_other(installation: Installation) -> None:
+    portal, other = "https://portal.example.com", "https://other.example.com"
+    services = replace(installation.services, allowed_origins=[portal])
+    call = installation.caller(build_api(services))
+    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+
+    before = await call("OPTIONS", "/toolkit/v1/events", headers={"origin": portal, **asks})
+    sent = await call("POST", "/toolkit/v1/events", headers={"origin": portal}, json={"key": "go"})
+    found = await call("GET", "/toolkit/v1/runs/nope", headers={"origin": portal})
+
+    assert before.status_code == 200
+    assert "POST" in before.headers["access-control-allow-methods"]
+    assert sent.status_code < 300
+    assert found.status_code == 404  # an error is read as well
+    assert {answer.headers["access-control-allow-origin"] for answer in (before, sent, found)} == {portal}
+    refused = await call("OPTIONS", "/toolkit/v1/events", headers={"origin": other, **asks})
+    assert "access-control-allow-origin" not in refused.headers
+    sent = await call("POST", "/toolkit/v1/events", headers={"origin": other}, json={"key": "go"})
+    assert sent.status_code == 403
+
+
+async def test_without_allowed_origins_nothing_is_shared(call: Caller) -> None:
+    answer = await call("GET", "/toolkit/v1/runs", headers={"origin": "https://portal.example.com"})
+
+    assert not [name for name in answer.headers if name.startswith("access-control")]

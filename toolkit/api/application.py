@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from toolkit.api import (
     agent_evaluations,
@@ -75,6 +76,7 @@ def build_api(services: Services, *, routers: Sequence[APIRouter] = ()) -> FastA
         middleware=[
             Middleware(Frame),
             Middleware(Doorkeeper, allowed_hosts=services.allowed_hosts, allowed_origins=services.allowed_origins),
+            *_sharing(services.allowed_origins),
         ],
     )
     app.state.services = services
@@ -86,6 +88,22 @@ def build_api(services: Services, *, routers: Sequence[APIRouter] = ()) -> FastA
         app.include_router(router)
     check_declarations(app)
     return app
+
+
+def _sharing(origins: Sequence[str]) -> list[Middleware]:
+    """Lets the pages of other sites read what we answer them: a browser asks us before it does (CORS)."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            allow_credentials=True,
+            expose_headers=["ETag", "Location", "Retry-After", "Content-Disposition"],
+        )
+    ]
 
 
 def _replaced(routers: Sequence[APIRouter]) -> set[tuple[str, str]]:
