@@ -54,12 +54,16 @@ async def test_a_key_that_no_address_holds_is_refused(call: Caller) -> None:
     assert (await call("GET", "/country")).json()["items"] == []
 
 
-async def test_bytes_are_base64_in_a_row_and_in_its_history(call: Caller) -> None:
-    made = await call.make("order", number="A-1", stamp="_____w==")
+async def test_bytes_are_base64_wherever_they_are_shown(call: Caller) -> None:
+    supplier = await call.make("supplier", name="Acme")
+    made = await call.make("order", number="A-1", stamp="_____w==", supplier_id=supplier["id"])
 
     history = (await call("GET", f"/order/{made['id']}/history")).json()["items"]
+    listed = (await call("GET", "/order")).json()["items"]
+    related = (await call("GET", f"/supplier/{supplier['id']}/related/order")).json()["items"]
 
     assert (made["stamp"], history[0]["values"]["stamp"]) == ("_____w==", "_____w==")
+    assert listed == related == [made]
 
 
 MISFITS: list[tuple[dict[str, Any], list[str]]] = [

@@ -201,7 +201,9 @@ class _Handlers:
             is_counted=count,
             with_deleted=deleted,
         )
-        return _rendered(self._description, found) | {"count": found.count}
+        # As models, not as JSON values: the page has a model of its own, which would take base64 for the bytes themselves.
+        items = [self._description.show(row) for row in found.items]
+        return {"items": items, "next": found.next, "count": found.count}
 
     async def get(self, *, key: Key, services: Installation, response: Response) -> Any:
         """One row. Its ETag is what a change must bring as If-Match."""
