@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, inspect
 
 from toolkit.entities.changes import life_cycles_of
-from toolkit.entities.entity import OWN_FIELDS, Entity, History, SoftDelete
+from toolkit.entities.entity import Entity, History, SoftDelete, own_fields
 from toolkit.entities.life_cycles import LifeCycle
 from toolkit.errors import DefinitionError
 
@@ -181,7 +181,7 @@ def _describe(registration: Registration) -> EntityDescription:
     if unknown := sorted(named - columns.keys()):
         raise DefinitionError(f"register_entity({entity.__name__}) names the unknown field(s) {', '.join(unknown)}")
     keys = {column.name for column in mapper.primary_key}
-    kept_by_us = OWN_FIELDS if issubclass(entity, Entity) else frozenset[str]()
+    kept_by_us = own_fields(entity)
     fields = {
         name: EntityField(
             name=name,

@@ -48,5 +48,7 @@ class History(SQLModel):
     """Mixin: what each version of a row said is kept in ``toolkit_entity_version``."""
 
 
-OWN_FIELDS = frozenset({*Entity.model_fields, *SoftDelete.model_fields})
-"""What the toolkit writes itself; nobody else may."""
+def own_fields(entity: type[Any]) -> set[str]:
+    """What of ``entity`` the toolkit writes itself; nobody else may."""
+    parents: tuple[type[SQLModel], ...] = (Entity, SoftDelete)
+    return {name for parent in parents if issubclass(entity, parent) for name in parent.model_fields}

@@ -1,0 +1,64 @@
+"""Classes that authors write otherwise than the toolkit's own examples are served as they read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlmodel import Field, SQLModel
+
+from tests.entities.conftest import Caller
+from tests.entities.shop import fields_of
+from toolkit import Toolkit
+from toolkit.config import Settings
+from toolkit.entities import Entity, SoftDelete
+
+
+class Leaflet(SoftDelete, table=True):
+    """Deleted softly, and no ``Entity``."""
+
+    __tablename__ = "odd_leaflet"
+
+    id: int | None = Field(default=None, primary_key=True)
+    text: str
+
+
+class Contract(Entity, table=True):
+    """What it has in a field of a familiar name is its own."""
+
+    __tablename__ = "odd_contract"
+
+    title: str
+    deleted_by: str = ""
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract]
+
+
+@pytest.fixture
+async def odd(settings: Settings) -> AsyncIterator[Caller]:
+    app = Toolkit("Odd")
+    for entity in CLASSES:
+        app.register_entity(entity)
+    async with app.running(settings=settings) as running:
+        yield Caller(running)
+
+
+async def test_who_deleted_a_row_of_a_plain_class_is_nothing_to_be_written(odd: Caller) -> None:
+    made = await odd.make("leaflet", text="hello")
+    forged = {"deleted_at": "2026-01-01T00:00:00Z", "deleted_by": "eve"}
+
+    new = await odd("POST", "/leaflet", json={"text": "bye", **forged})
+    changed = await odd.change("leaflet", made["id"], **forged)
+    gone = await odd("DELETE", f"/leaflet/{made['id']}", headers={"if-match": "*"})
+
+    assert (new.status_code, fields_of(new)) == (422, ["deleted_at", "deleted_by"])
+    assert (changed.status_code, fields_of(changed)) == (422, ["deleted_at", "deleted_by"])
+    (kept,) = (await odd("GET", "/leaflet?deleted=true")).json()["items"]
+    assert (gone.status_code, kept["deleted_by"]) == (204, "ada")
+
+
+async def test_a_field_that_is_called_like_one_of_ours_is_written_as_any_other(odd: Caller) -> None:
+    made = await odd.make("contract", title="Lease", deleted_by="the landlord")
+
+    assert made["deleted_by"] == "the landlord"
