@@ -11,7 +11,7 @@ from tests.entities.conftest import Caller
 from tests.entities.shop import fields_of
 from toolkit import Toolkit
 from toolkit.config import Settings
-from toolkit.entities import Entity, SoftDelete
+from toolkit.entities import Entity, SoftDelete, StatusField
 
 
 class Leaflet(SoftDelete, table=True):
@@ -32,14 +32,25 @@ class Contract(Entity, table=True):
     deleted_by: str = ""
 
 
-CLASSES: list[type[SQLModel]] = [Leaflet, Contract]
+class Vendor(Entity, table=True):
+    """Two life cycles, of which one is hidden."""
+
+    __tablename__ = "odd_vendor"
+
+    name: str
+    rating: str = StatusField(states=["fine", "shady"], transitions={"fine": ["shady"]})
+    status: str = StatusField(states=["new", "known"], transitions={"new": ["known"]})
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor]
+HIDDEN = {Vendor: ["rating"]}
 
 
 @pytest.fixture
 async def odd(settings: Settings) -> AsyncIterator[Caller]:
     app = Toolkit("Odd")
     for entity in CLASSES:
-        app.register_entity(entity)
+        app.register_entity(entity, hidden=HIDDEN.get(entity, []))
     async with app.running(settings=settings) as running:
         yield Caller(running)
 
@@ -62,3 +73,15 @@ async def test_a_field_that_is_called_like_one_of_ours_is_written_as_any_other(o
     made = await odd.make("contract", title="Lease", deleted_by="the landlord")
 
     assert made["deleted_by"] == "the landlord"
+
+
+async def test_the_moves_of_a_hidden_status_are_hidden(odd: Caller) -> None:
+    made = await odd.make("vendor", name="Acme")
+    async with odd.app.session() as session:
+        vendor = await session.get(Vendor, made["id"])
+        assert vendor is not None
+        vendor.rating, vendor.status = "shady", "known"
+
+    moves = (await odd("GET", f"/vendor/{made['id']}/moves")).json()["items"]
+
+    assert [(move["field"], move["to_state"]) for move in moves] == [("status", "new"), ("status", "known")]

@@ -146,7 +146,9 @@ class EntityService:
         raise NotFound("relation", relation, known=[*description.parents, *description.children])
 
     async def list_moves(self, name: str, key: str, *, after: str | None = None, limit: int = 50) -> list[Move]:
-        """The states that an entity went through, oldest first; ``after`` is the id of the last one seen.
+        """The states that an entity went through, oldest first, but those of hidden fields.
+
+        ``after`` is the id of the last move seen.
 
         Raises:
             NotFound: there is no such row.
@@ -156,6 +158,7 @@ class EntityService:
         query = (
             select(MoveRow)
             .where(col(MoveRow.entity) == description.table, col(MoveRow.entity_id) == str(_key(description, row)))
+            .where(col(MoveRow.field).in_(description.life_cycles))
             .order_by(col(MoveRow.id))
             .limit(limit)
         )
