@@ -55,6 +55,12 @@ async def test_a_number_that_a_float_cannot_hold_keeps_every_digit(token: str) -
     }
 
 
+@pytest.mark.parametrize("token", ["1e99999999999999999999999", "-1E-99999999999999999999999"])
+async def test_an_exponent_that_no_number_has_is_refused(token: str) -> None:
+    with pytest.raises(InvalidInput, match="exponent of the number"):
+        await parsed(f'{{"payload": {{"amount": {token}}}}}')
+
+
 async def test_a_float_reads_the_same_number_from_a_long_token() -> None:
     body = await parsed('{"payload": 1000000000000000.01}')
 

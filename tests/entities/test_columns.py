@@ -25,3 +25,12 @@ async def test_a_decimal_that_does_not_fit_is_refused(call: Caller) -> None:
         response = await call("POST", "/order", json={"number": "A-1", "total": total})
 
         assert (total, response.status_code, fields_of(response)) == (total, 422, ["total"])
+
+
+async def test_an_exponent_that_no_number_has_is_refused(call: Caller) -> None:
+    headers = {"content-type": "application/json"}
+    for token in ("1e99999999999999999999999", "1e-99999999999999999999999"):
+        content = f'{{"number": "A-1", "total": {token}}}'
+        response = await call("POST", "/order", content=content, headers=headers)
+
+        assert (response.status_code, fields_of(response)) == (422, ["body"])

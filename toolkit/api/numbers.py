@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import msgspec
 
@@ -19,7 +19,8 @@ def keep_digits(text: bytes) -> bytes:
     All other values stay as they are.
 
     Raises:
-        msgspec.DecodeError, RecursionError: the text is not JSON, or is nested too deeply.
+        msgspec.DecodeError, RecursionError: the text is not JSON, has an exponent of absurd size, or is nested too
+            deeply.
     """
     if _MAY_BE_LONG.search(text) is None:
         return text
@@ -28,7 +29,10 @@ def keep_digits(text: bytes) -> bytes:
 
 def _float_or_text(token: str) -> float | str:
     number = float(token)
-    return number if Decimal(repr(number)) == Decimal(token) else token
+    try:
+        return number if Decimal(repr(number)) == Decimal(token) else token
+    except InvalidOperation as error:
+        raise ValueError(f"the exponent of the number {token[:40]} is beyond all that can be kept") from error
 
 
 _decoder = msgspec.json.Decoder(float_hook=_float_or_text)
