@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+from sqlalchemy.dialects import sqlite
+
 from tests.entities.conftest import Caller
 from tests.entities.shop import fields_of
+from toolkit.entities import ExactDecimal
 
+SQLITE = sqlite.dialect()
 FIT = ["0", "0.01", "-0.01", "123456789012345678.99", "-999999999999999999.99", "1E+3", "5.10", "0E-40", "1.1000"]
 DO_NOT = ["0.001", "1000000000000000000", "1E+30", "-1E+999999", "1E-40", "NaN", "Infinity", "123456789012345678.991"]
 
@@ -34,3 +39,16 @@ async def test_an_exponent_that_no_number_has_is_refused(call: Caller) -> None:
         response = await call("POST", "/order", content=content, headers=headers)
 
         assert (response.status_code, fields_of(response)) == (422, ["body"])
+
+
+@pytest.mark.parametrize("text", ["100000000000000000000", "-99999999999999999999999999.999999999999"])
+def test_a_decimal_may_have_more_digits_than_python_reckons_with(text: str) -> None:
+    kept = ExactDecimal(38, 12).process_bind_param(Decimal(text), SQLITE)
+
+    assert Decimal(kept) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["99999999999999999999999999.9999999999999", "100000000000000000000000000"])
+def test_a_decimal_of_many_digits_that_does_not_fit_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="does not fit 38 digits"):
+        ExactDecimal(38, 12).process_bind_param(Decimal(text), SQLITE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from sqlalchemy import Dialect, Numeric, Text
@@ -40,10 +40,18 @@ class ExactDecimal(TypeDecorator[Decimal]):
     def _fit(self, value: Decimal) -> Decimal:
         # Looked at first: to round 1E+999999 would take a number of a million digits.
         if value.is_finite() and value.adjusted() < self.precision - self.scale:
-            kept = round(value, self.scale)
-            if kept == value:
+            try:
+                kept = value.quantize(Decimal(1).scaleb(-self.scale), context=self._context)
+            except InvalidOperation:  # it would take another digit once it is rounded, so it is not what it was
+                kept = None
+            if kept is not None and kept == value:
                 return kept
         raise ValueError(f"{value} does not fit {self.precision} digits with {self.scale} after the point")
+
+    @property
+    def _context(self) -> Context:
+        """The context of a thread has 28 digits, and refuses to quantize what has more."""
+        return Context(prec=self.precision, traps=[InvalidOperation])
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)
