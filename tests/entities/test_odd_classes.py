@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime, time
 
 import pytest
 from sqlmodel import Field, SQLModel
@@ -42,7 +43,17 @@ class Vendor(Entity, table=True):
     status: str = StatusField(states=["new", "known"], transitions={"new": ["known"]})
 
 
-CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor]
+class Visit(SQLModel, table=True):
+    """Columns as SQLModel makes them of plain types, and a key that the caller chooses."""
+
+    __tablename__ = "odd_visit"
+
+    code: str = Field(primary_key=True)
+    at: datetime
+    opens: time | None = None
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit]
 HIDDEN = {Vendor: ["rating"]}
 
 
@@ -85,3 +96,13 @@ async def test_the_moves_of_a_hidden_status_are_hidden(odd: Caller) -> None:
     moves = (await odd("GET", f"/vendor/{made['id']}/moves")).json()["items"]
 
     assert [(move["field"], move["to_state"]) for move in moves] == [("status", "new"), ("status", "known")]
+
+
+async def test_a_moment_without_an_offset_is_refused_with_what_is_expected(odd: Caller) -> None:
+    made = await odd("POST", "/visit", json={"code": "a", "at": "2026-01-01T12:00:00"})
+    listed = await odd("GET", "/visit?at.gt=2026-01-01T12:00:00")
+
+    for response, place in ((made, "at"), (listed, "query.at.gt")):
+        assert (response.status_code, fields_of(response)) == (422, [place])
+        assert "with its offset" in response.json()["errors"][0]["msg"]
+    assert (await odd.make("visit", code="a", at="2026-01-01T12:00:00+02:00"))["at"].startswith("2026-01-01T10:00:00")

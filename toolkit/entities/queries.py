@@ -20,6 +20,7 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import BigInteger, ColumnElement, Float, Integer, SmallInteger, and_, cast, false, func, or_, select
 from sqlalchemy.orm import aliased
 from sqlalchemy.types import DateTime
+from sqlmodel.sql import sqltypes
 
 from toolkit.entities.columns import ExactDecimal
 from toolkit.entities.descriptions import EntityDescription, EntityField
@@ -38,6 +39,9 @@ _LONGEST_VALUE: Final = 2000
 # So a cursor stays shorter than any address may be, however long the texts are.
 _MOST_SORTED: Final = 10
 _LONGEST_IN_CURSOR: Final = 100
+
+# A plain ``datetime`` is a column of SQLModel's own type, in those of its releases that have one.
+_KEEPS_MOMENTS: Final = (UtcDateTime, getattr(sqltypes, "UTCDateTime", UtcDateTime))
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], Condition]]] = {
     "eq": lambda column, value: column == value,
@@ -171,7 +175,7 @@ def fit(field: EntityField, value: Any) -> Any:
         raise ValueError("the number has too many digits")
     elif isinstance(value, Decimal) and isinstance(kind, ExactDecimal):
         kind.process_bind_param(value, _ANY_DIALECT)
-    elif isinstance(value, datetime) and isinstance(kind, UtcDateTime):
+    elif isinstance(value, datetime) and isinstance(kind, _KEEPS_MOMENTS):
         if value.tzinfo is None:
             raise ValueError("expected a moment with its offset, such as 2026-01-31T12:00:00Z")
         return _in_utc(value)
