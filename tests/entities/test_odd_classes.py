@@ -106,3 +106,16 @@ async def test_a_moment_without_an_offset_is_refused_with_what_is_expected(odd: 
         assert (response.status_code, fields_of(response)) == (422, [place])
         assert "with its offset" in response.json()["errors"][0]["msg"]
     assert (await odd.make("visit", code="a", at="2026-01-01T12:00:00+02:00"))["at"].startswith("2026-01-01T10:00:00")
+
+
+async def test_a_time_of_day_with_an_offset_is_refused_rather_than_kept_without(odd: Caller) -> None:
+    visit = {"code": "a", "at": "2026-01-01T12:00:00Z"}
+
+    response = await odd("POST", "/visit", json={**visit, "opens": "10:00:00+02:00"})
+    listed = await odd("GET", "/visit", params={"opens": "10:00:00+02:00"})
+    made = await odd.make("visit", **visit, opens="10:00:00")
+
+    assert (response.status_code, fields_of(response)) == (422, ["opens"])
+    assert (listed.status_code, fields_of(listed)) == (422, ["query.opens"])
+    assert "without an offset" in response.json()["errors"][0]["msg"]
+    assert made["opens"] == "10:00:00"

@@ -182,6 +182,9 @@ def fit(field: EntityField, value: Any) -> Any:
     elif isinstance(value, datetime) and isinstance(kind, DateTime) and value.tzinfo:
         moment = _in_utc(value)  # SQLite forgets the offset, so there is only one
         return moment if kind.timezone else moment.replace(tzinfo=None)
+    elif isinstance(value, time) and value.tzinfo is not None:
+        # SQLite forgets it, and without a day it says nothing of when that is in UTC.
+        raise ValueError("expected a time of day without an offset, such as 10:00:00")
     return value
 
 
