@@ -48,9 +48,11 @@ async def test_a_key_of_any_script_has_an_address(call: Caller) -> None:
 
 
 async def test_a_key_that_no_address_holds_is_refused(call: Caller) -> None:
-    response = await call("POST", "/country", json={"code": "x" * 201})
+    for code in ("x" * 201, "", "a/b", "/", ".", ".."):
+        response = await call("POST", "/country", json={"code": code})
 
-    assert (response.status_code, fields_of(response)) == (422, ["code"])
+        assert (response.status_code, fields_of(response)) == (422, ["code"]), code
+        assert "a key stands in addresses" in response.json()["errors"][0]["msg"]
     assert (await call("GET", "/country")).json()["items"] == []
 
 

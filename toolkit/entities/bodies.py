@@ -43,8 +43,8 @@ def read_body(description: EntityDescription, body: str | bytes, *, model: type[
         except ValueError as error:
             errors.append({"loc": name, "msg": str(error), "type": "value"})
     key = description.key.name
-    if len(str(values.get(key, ""))) > LONGEST_KEY:
-        message = f"a key stands in addresses; expected at most {LONGEST_KEY} characters"
+    if key in values and (expected := _expected_of_key(str(values[key]))):
+        message = f"a key stands in addresses; expected {expected}"
         errors.append({"loc": key, "msg": message, "type": "value"})
     if errors:
         raise _unfit(errors)
@@ -61,6 +61,17 @@ def validate_row(description: EntityDescription, values: Mapping[str, Any]) -> A
         return description.entity.model_validate(values)
     except ValidationError as error:
         raise _unfit(field_errors(error)) from error
+
+
+def _expected_of_key(key: str) -> str | None:
+    """What ``key`` lacks to be found by a route, if anything."""
+    if len(key) > LONGEST_KEY:
+        return f"at most {LONGEST_KEY} characters"
+    if not key:
+        return "at least one character"
+    if "/" in key:
+        return "no slash in it, which parts one piece of an address from the next"
+    return "more than dots, which clients take out of an address" if key in {".", ".."} else None
 
 
 def _unfit(errors: list[dict[str, Any]]) -> InvalidInput:
