@@ -12,7 +12,7 @@ from tests.entities.conftest import Caller
 from tests.entities.shop import fields_of
 from toolkit import Toolkit
 from toolkit.config import Settings
-from toolkit.entities import Entity, SoftDelete, StatusField
+from toolkit.entities import Entity, History, SoftDelete, StatusField
 
 
 class Leaflet(SoftDelete, table=True):
@@ -53,7 +53,16 @@ class Visit(SQLModel, table=True):
     opens: time | None = None
 
 
-CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit]
+class Site(Entity, History, table=True):
+    """An ``Entity`` whose id the caller chooses."""
+
+    __tablename__ = "odd_site"
+
+    id: str = Field(primary_key=True)
+    name: str = ""
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site]
 HIDDEN = {Vendor: ["rating"]}
 
 
@@ -119,3 +128,15 @@ async def test_a_time_of_day_with_an_offset_is_refused_rather_than_kept_without(
     assert (listed.status_code, fields_of(listed)) == (422, ["query.opens"])
     assert "without an offset" in response.json()["errors"][0]["msg"]
     assert made["opens"] == "10:00:00"
+
+
+async def test_an_entity_with_an_id_of_its_own_is_made_with_it_and_keeps_it(odd: Caller) -> None:
+    made = await odd.make("site", id="berlin-1", name="Berlin")
+
+    without = await odd("POST", "/site", json={"name": "Bonn"})
+    moved = await odd.change("site", "berlin-1", id="bonn-1")
+
+    assert (made["id"], made["version"]) == ("berlin-1", 1)
+    assert (without.status_code, fields_of(without)) == (422, ["id"])
+    assert (moved.status_code, fields_of(moved)) == (422, ["id"])
+    assert (await odd("GET", "/site/berlin-1")).json() == made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,7 @@ def read_body(description: EntityDescription, body: str | bytes, *, model: type[
         ) from error
     if not isinstance(given, dict):
         raise InvalidInput("the body is no JSON object", errors=[{"loc": "body", "msg": "expected an object"}])
-    _refuse_fields(description, given)
+    _refuse_fields(description, given, taken=list(model.model_fields))
     try:
         parsed = model.model_validate_json(body)
     except ValidationError as error:
@@ -78,15 +78,15 @@ def _unfit(errors: list[dict[str, Any]]) -> InvalidInput:
     return InvalidInput(f"{len(errors)} field(s) do not fit", errors=errors)
 
 
-def _refuse_fields(description: EntityDescription, given: Mapping[str, Any]) -> None:
+def _refuse_fields(description: EntityDescription, given: Mapping[str, Any], *, taken: Sequence[str]) -> None:
     """Say of every field that is not taken whether it is unknown or read-only."""
     errors = []
     for name in given:
-        if name in description.writable:
+        if name in taken:
             continue
         is_known = name in description.fields
         msg = "is read-only" if is_known else f"is no field of {description.name}"
         errors.append({"loc": name, "msg": msg, "type": "read_only" if is_known else "extra_forbidden"})
     if errors:
         named = ", ".join(f"{error['loc']!r} {error['msg']}" for error in errors[:10])
-        raise InvalidInput(f"{named}; writable: {', '.join(description.writable) or 'nothing'}", errors=errors)
+        raise InvalidInput(f"{named}; writable: {', '.join(taken) or 'nothing'}", errors=errors)

@@ -126,7 +126,9 @@ class EntityDescription:
     @cached_property
     def patch_body(self) -> type[BaseModel]:
         """What of an entity may be changed: some of its fields."""
-        taken = {name: (self._taken_type(self.fields[name], is_new=False), None) for name in self.writable}
+        # Moves and versions are kept under the key of an ``Entity``, so it stays what it was.
+        changed = [name for name in self.writable if not (self.is_versioned and name == self.key.name)]
+        taken = {name: (self._taken_type(self.fields[name], is_new=False), None) for name in changed}
         return create_model(f"{self.entity.__name__}Changes", __config__=_BODY, **taken)  # type: ignore[call-overload, no-any-return]
 
     def show(self, row: Any) -> BaseModel:

@@ -49,6 +49,10 @@ class History(SQLModel):
 
 
 def own_fields(entity: type[Any]) -> set[str]:
-    """What of ``entity`` the toolkit writes itself; nobody else may."""
+    """What of ``entity`` the toolkit writes itself; nobody else may.
+
+    An ``id`` that the class declares anew and without a default is its author's: whoever makes a row says it.
+    """
     parents: tuple[type[SQLModel], ...] = (Entity, SoftDelete)
-    return {name for parent in parents if issubclass(entity, parent) for name in parent.model_fields}
+    own = {name for parent in parents if issubclass(entity, parent) for name in parent.model_fields}
+    return own - {"id"} if "id" in own and entity.model_fields["id"].is_required() else own
