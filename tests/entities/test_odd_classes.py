@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, time
 
 import pytest
+from sqlalchemy import ForeignKeyConstraint
 from sqlmodel import Field, SQLModel
 
 from tests.entities.conftest import Caller
@@ -62,7 +63,23 @@ class Site(Entity, History, table=True):
     name: str = ""
 
 
-CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site]
+class Part(Entity, table=True):
+    """It comes in a lot, and a lot has one part for a sample."""
+
+    __tablename__ = "odd_part"
+
+    name: str
+    lot_id: str | None = Field(default=None, foreign_key="odd_lot.id")
+
+
+class Lot(Entity, table=True):
+    __tablename__ = "odd_lot"
+    __table_args__ = (ForeignKeyConstraint(["part_id"], ["odd_part.id"], name="sample", use_alter=True),)
+
+    part_id: str | None = None
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site, Part, Lot]
 HIDDEN = {Vendor: ["rating"]}
 
 
@@ -140,3 +157,18 @@ async def test_an_entity_with_an_id_of_its_own_is_made_with_it_and_keeps_it(odd:
     assert (without.status_code, fields_of(without)) == (422, ["id"])
     assert (moved.status_code, fields_of(moved)) == (422, ["id"])
     assert (await odd("GET", "/site/berlin-1")).json() == made
+
+
+async def test_two_entities_that_lead_to_each_other_have_a_relation_for_each_way(odd: Caller) -> None:
+    lot = await odd.make("lot")
+    parts = [await odd.make("part", name=name, lot_id=lot["id"]) for name in ("bolt", "nut")]
+    await odd.change("lot", lot["id"], part_id=parts[0]["id"])
+
+    kinds = {kind["name"]: kind["relations"] for kind in (await odd("GET", "")).json()["items"]}
+    sample = (await odd("GET", f"/lot/{lot['id']}/related/part")).json()["items"]
+    all_of_it = (await odd("GET", f"/lot/{lot['id']}/related/part_by_lot_id")).json()["items"]
+
+    assert kinds["lot"] == {"part": "part", "part_by_lot_id": "part"}
+    assert kinds["part"] == {"lot": "lot", "lot_by_part_id": "lot"}
+    assert [part["name"] for part in sample] == ["bolt"]
+    assert [part["name"] for part in all_of_it] == ["nut", "bolt"]

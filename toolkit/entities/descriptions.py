@@ -230,3 +230,7 @@ def _relate(found: dict[str, EntityDescription]) -> None:
                 is_second = description.name in parent.children
                 relation = f"{description.name}_by_{each.name}" if is_second else description.name
                 parent.children[relation] = (description.name, each.name)
+    for description in found.values():
+        for relation in [name for name in description.children if name in description.parents]:  # two ways, two names
+            child, name = description.children.pop(relation)
+            description.children[f"{child}_by_{name}"] = (child, name)
