@@ -172,3 +172,40 @@ async def test_two_entities_that_lead_to_each_other_have_a_relation_for_each_way
     assert kinds["part"] == {"lot": "lot", "lot_by_part_id": "lot"}
     assert [part["name"] for part in sample] == ["bolt"]
     assert [part["name"] for part in all_of_it] == ["nut", "bolt"]
+
+
+async def test_a_row_that_comes_again_goes_on_with_its_history(odd: Caller) -> None:
+    if_match = {"if-match": "*"}
+    await odd.make("site", id="berlin-1", name="Berlin")
+    await odd("DELETE", "/site/berlin-1", headers=if_match)
+
+    again = await odd("POST", "/site", json={"id": "berlin-1", "name": "Berlin again"})
+    changed = await odd.change("site", "berlin-1", again.headers["etag"], name="Bonn")
+    stale = await odd.change("site", "berlin-1", '"1"', name="Bern")
+    async with odd.app.session() as session:  # out and in again in one flush
+        await session.delete(await session.get(Site, "berlin-1"))
+        session.add(Site(id="berlin-1", name="Basel"))
+
+    assert (again.status_code, again.headers["etag"]) == (201, '"3"')
+    assert (changed.status_code, changed.headers["etag"], stale.status_code) == (200, '"4"', 412)
+    kept = (await odd("GET", "/site/berlin-1/history")).json()["items"]
+    assert [(version["version"], version["action"], version["values"]["name"]) for version in kept] == [
+        (1, "created", "Berlin"),
+        (2, "deleted", "Berlin"),
+        (3, "created", "Berlin again"),
+        (4, "updated", "Bonn"),
+        (5, "created", "Basel"),
+    ]
+    assert (await odd("GET", "/site/berlin-1")).json()["version"] == 5
+
+
+async def test_what_a_session_says_of_the_version_is_not_heeded(odd: Caller) -> None:
+    made = await odd.make("site", id="berlin-1", name="Berlin")
+    async with odd.app.session() as session:
+        site = await session.get(Site, made["id"])
+        assert site is not None
+        site.version, site.name = 70, "Bonn"
+    async with odd.app.session() as session:
+        session.add(Site(id="berlin-2", version=70))
+
+    assert [site["version"] for site in (await odd("GET", "/site?sort=id")).json()["items"]] == [2, 1]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from pydantic_core import to_json
-from sqlalchemy import Connection, event, insert, inspect, select
+from sqlalchemy import Connection, event, func, insert, inspect, select
 from sqlalchemy.orm import Mapper, object_session
 
 from toolkit.access import current_principal
@@ -63,7 +63,8 @@ def _before_insert(_: Mapper[Any], connection: Connection, entity: Entity) -> No
         state = getattr(entity, field)
         cycle.check_beginning(state, entity=_name(entity), entity_id=entity.id)
         moves.append((field, None, state))
-    _announce(entity, Change("created", now, by, version=1, moves=tuple(moves)))
+    entity.version = _first_version(connection, entity)
+    _announce(entity, Change("created", now, by, version=entity.version, moves=tuple(moves)))
 
 
 @event.listens_for(Entity, "before_update", propagate=True)
@@ -81,7 +82,8 @@ def _before_update(_: Mapper[Any], connection: Connection, entity: Entity) -> No
             cycle.check_move(source, target, entity, entity=_name(entity), entity_id=entity.id)
             moves.append((field, source, target))
     entity.updated_at, entity.updated_by = now, by
-    _announce(entity, Change("updated", now, by, version=entity.version + 1, moves=tuple(moves)))
+    entity.version = (_stored(connection, entity, "version") or 0) + 1  # of none that is left, the UPDATE will tell
+    _announce(entity, Change("updated", now, by, version=entity.version, moves=tuple(moves)))
 
 
 @event.listens_for(Entity, "before_delete", propagate=True)
@@ -113,7 +115,7 @@ def _info(entity: Entity) -> dict[Any, Any]:
 
 
 def _stored(connection: Connection, entity: Entity, field: str) -> Any:
-    """What the status was before: as it was loaded, else as the database has it."""
+    """What a field said before: as it was loaded, else as the database has it."""
     state = inspect(entity)
     assert state is not None, "an entity that is flushed is mapped"
     history = state.attrs[field].history
@@ -123,6 +125,16 @@ def _stored(connection: Connection, entity: Entity, field: str) -> Any:
         return history.deleted[0]
     table = state.mapper.local_table
     return connection.scalar(select(state.mapper.columns[field]).where(table.c.id == entity.id))
+
+
+def _first_version(connection: Connection, entity: Entity) -> int:
+    """Where the versions of a new row begin: after those that are kept of one of the same key, which was deleted."""
+    if not isinstance(entity, History):
+        return 1
+    kept = select(func.max(_VERSIONS.c.version)).where(
+        _VERSIONS.c.entity == _name(entity), _VERSIONS.c.entity_id == entity.id
+    )
+    return int(connection.scalar(kept) or 0) + 1
 
 
 def _record_move(

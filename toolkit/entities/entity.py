@@ -34,7 +34,8 @@ class Entity(SQLModel):
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 - SQLAlchemy calls it with the class
-        return {"version_id_col": cls.__table__.c.version}  # type: ignore[attr-defined]
+        # Counted in ``changes``: SQLAlchemy would begin a row of a key that was there before, with its history, at 1.
+        return {"version_id_col": cls.__table__.c.version, "version_id_generator": False}  # type: ignore[attr-defined]
 
 
 class SoftDelete(SQLModel):
