@@ -25,6 +25,21 @@ async def test_a_decimal_that_fits_comes_back_equal(call: Caller) -> None:
         assert [row["id"] for row in found.json()["items"]] == [made["id"]]
 
 
+async def test_decimals_are_equal_if_their_last_digits_are(call: Caller) -> None:
+    totals = ["100000000000000000.01", "100000000000000000.02", "-0"]
+    for number, total in enumerate(totals):
+        await call.make("order", number=f"A-{number}", total=total)
+
+    for query, expected in {
+        "total=100000000000000000.01": ["A-0"],
+        "total.ne=100000000000000000.01": ["A-2", "A-1"],
+        "total.in=100000000000000000.02,5,0.0": ["A-2", "A-1"],
+        "total=0": ["A-2"],
+    }.items():
+        found = (await call("GET", f"/order?{query}")).json()["items"]
+        assert [order["number"] for order in found] == expected, query
+
+
 async def test_a_decimal_that_does_not_fit_is_refused(call: Caller) -> None:
     for total in DO_NOT:
         response = await call("POST", "/order", json={"number": "A-1", "total": total})

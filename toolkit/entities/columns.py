@@ -45,7 +45,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             except InvalidOperation:  # it would take another digit once it is rounded, so it is not what it was
                 kept = None
             if kept is not None and kept == value:
-                return kept
+                return kept if kept else abs(kept)  # no minus before a zero: what is equal is one text on SQLite
         raise ValueError(f"{value} does not fit {self.precision} digits with {self.scale} after the point")
 
     @property

@@ -126,7 +126,8 @@ def _condition(description: EntityDescription, name: str, text: str, *, dialect:
 
 
 def _compare(operator: str, column: Any, field: EntityField, value: Any, dialect: Dialect) -> Condition:
-    if operator in {"contains", "starts_with"}:
+    is_exact = operator in {"eq", "ne"} and isinstance(field.column.type, ExactDecimal)  # equal to the last digit
+    if is_exact or operator in {"contains", "starts_with"}:
         return _COMPARE[operator](column, value)
     return _COMPARE[operator](*comparable(column, field, value, dialect))
 
