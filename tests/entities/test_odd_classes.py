@@ -13,7 +13,7 @@ from tests.entities.conftest import Caller
 from tests.entities.shop import fields_of
 from toolkit import Toolkit
 from toolkit.config import Settings
-from toolkit.entities import Entity, History, SoftDelete, StatusField
+from toolkit.entities import Entity, Guard, History, SoftDelete, StatusField, Transition
 
 
 class Leaflet(SoftDelete, table=True):
@@ -79,7 +79,19 @@ class Lot(Entity, table=True):
     part_id: str | None = None
 
 
-CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site, Part, Lot]
+class Claim(Entity, table=True):
+    """Its guard takes for granted what may be missing."""
+
+    __tablename__ = "odd_claim"
+
+    total: int | None = None
+    status: str = StatusField(
+        states=["open", "paid"],
+        transitions=[Transition.between("open", "paid", Guard("a total is known", lambda claim: claim.total > 0))],
+    )
+
+
+CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site, Part, Lot, Claim]
 HIDDEN = {Vendor: ["rating"]}
 
 
@@ -209,3 +221,17 @@ async def test_what_a_session_says_of_the_version_is_not_heeded(odd: Caller) -> 
         session.add(Site(id="berlin-2", version=70))
 
     assert [site["version"] for site in (await odd("GET", "/site?sort=id")).json()["items"]] == [2, 1]
+
+
+async def test_a_guard_that_raises_does_not_hold(odd: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    made = await odd.make("claim")
+
+    with caplog.at_level("WARNING", logger="toolkit.entities"):
+        refused = await odd.change("claim", made["id"], status="paid")
+    paid = await odd.change("claim", made["id"], total=5, status="paid")
+
+    assert (refused.status_code, refused.json()["details"]["unmet"]) == (409, ["a total is known"])
+    assert {(vars(record)["guard"], vars(record)["error"]) for record in caplog.records} == {
+        ("a total is known", "TypeError")
+    }
+    assert (paid.status_code, paid.json()["status"]) == (200, "paid")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,8 @@ from typing import Any, Final
 from sqlmodel import Field
 
 from toolkit.errors import DefinitionError, TransitionRefused
+
+logger = logging.getLogger(__name__)
 
 INFO_KEY: Final = "toolkit.life_cycle"
 """Where a column keeps its life cycle."""
@@ -144,7 +147,20 @@ def StatusField(  # noqa: N802 - it stands where Field stands
 
 def unmet(transition: Transition, entity: Any) -> list[Guard]:
     """The guards of ``transition`` that do not hold for ``entity``."""
-    return [guard for guard in transition.guards if not guard.holds(entity)]
+    return [guard for guard in transition.guards if not _holds(guard, entity)]
+
+
+def _holds(guard: Guard, entity: Any) -> bool:
+    """Whether ``guard`` can say that it holds: of a field without a value it may be unable to, and that is no."""
+    try:
+        return bool(guard.holds(entity))
+    except Exception as error:  # noqa: BLE001 - an author's function may raise anything
+        # Its type alone: the text may tell what the row says.
+        logger.warning(
+            "A guard raised instead of an answer, so the move is refused",
+            extra={"event": "entity.guard_failed", "guard": guard.description, "error": type(error).__name__},
+        )
+        return False
 
 
 def _read(found: Mapping[str, Iterable[str]] | Iterable[Transition]) -> Iterable[Transition]:
