@@ -144,6 +144,16 @@ async def test_a_softly_deleted_row_stays_and_may_come_back(call: Caller) -> Non
     assert (back.status_code, back.json()["deleted_at"]) == (200, None)
 
 
+async def test_a_row_that_is_not_deleted_cannot_be_taken_back(call: Caller) -> None:
+    made = await call.make("supplier", name="Acme")
+
+    response = await call("POST", f"/supplier/{made['id']}/restore", headers={"if-match": '"1"'})
+
+    assert (response.status_code, "is not deleted" in response.json()["detail"]) == (409, True)
+    entries = await list_audit(call.app.services.database, object_kind="supplier", object_id=made["id"])
+    assert [entry.action for entry in entries] == ["entity.created"]
+
+
 async def test_a_constraint_of_the_database_is_a_conflict(call: Caller) -> None:
     supplier = await call.make("supplier", name="Acme")
     order = await call.make("order", number="A-1", supplier_id=supplier["id"])

@@ -23,7 +23,7 @@ from toolkit.entities.queries import attribute, beyond, cursor_after, fit, read_
 from toolkit.entities.refusals import explained
 from toolkit.entities.tables import MoveRow, VersionRow
 from toolkit.entities.triggers import Move
-from toolkit.errors import InvalidInput, NotFound, VersionMismatch
+from toolkit.errors import Conflict, InvalidInput, NotFound, VersionMismatch
 from toolkit.storage import Database
 
 LONGEST_PAGE = 200
@@ -253,11 +253,14 @@ class EntityService:
         Raises:
             NotFound: there is no such row, or this entity is deleted for good.
             VersionMismatch: somebody else has changed it.
+            Conflict: it is not deleted.
         """
         description = self.describe(name)
         if not description.is_soft_deleted:
             raise NotFound("deleted " + name, key)
         async with self._changing(description, key, if_match=if_match, with_deleted=True) as (session, row):
+            if row.deleted_at is None:
+                raise Conflict(f"{name} {key!r} is not deleted, so there is nothing to take back", entity=name, id=key)
             row.deleted_at = row.deleted_by = None
             await session.flush()
             await self._audit(session, description, row, action="restored")
