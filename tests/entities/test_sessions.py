@@ -42,6 +42,28 @@ async def test_a_session_that_only_reads_reads(shop: Toolkit) -> None:
     assert order.id == again[0] == key
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "-- what it says\nSELECT 1",
+        "/* 'a' */ SELECT 1",
+        "WITH x AS (SELECT replace('a', 'b', 'c') AS y) SELECT y FROM x",
+        "WITH x AS (SELECT 'delete' AS y) SELECT y FROM x",
+    ],
+)
+async def test_a_session_that_only_reads_takes_what_reads(shop: Toolkit, statement: str) -> None:
+    async with shop.session(is_read_only=True) as session:
+        assert len((await session.exec(text(statement))).all()) == 1  # type: ignore[call-overload]
+
+
+async def test_a_session_that_only_reads_takes_what_only_one_database_knows(shop: Toolkit) -> None:
+    is_sqlite = shop.services.database.dialect == "sqlite"
+
+    async with shop.session(is_read_only=True) as session:
+        for statement in ("PRAGMA user_version", "PRAGMA table_info('shop_order')") if is_sqlite else ("(SELECT 1)",):
+            assert (await session.exec(text(statement))).all() != []  # type: ignore[call-overload]
+
+
 async def test_a_session_that_only_reads_refuses_a_change(shop: Toolkit) -> None:
     key = await make_order(shop)
 
@@ -69,6 +91,14 @@ async def test_a_session_that_only_reads_refuses_a_change(shop: Toolkit) -> None
         "  delete from shop_order",
         "WITH x AS (SELECT 1) DELETE FROM shop_order",
         "CREATE TABLE t (a int)",
+        "/* SELECT */ UPDATE shop_order SET pieces = 7",
+        "WITH x AS (SELECT ' -- ') DELETE FROM shop_order",
+        "WITH x AS (SELECT 1 AS [a'b]) DELETE FROM shop_order WHERE '' = ''",
+        "WITH x AS (SELECT 1) REPLACE INTO shop_order (id) SELECT 1",
+        "PRAGMA user_version = 7",
+        "PRAGMA user_version(7)",
+        "pragma main.user_version=7",
+        "-- nothing",
     ],
 )
 async def test_a_session_that_only_reads_refuses_a_statement_that_writes(shop: Toolkit, statement: str) -> None:

@@ -13,8 +13,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from toolkit.errors import SessionError
 from toolkit.storage import Database
 
-_READING = re.compile(r"\s*(SELECT|VALUES|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK|WITH)\b", re.IGNORECASE)
-_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE|MERGE)\b(?!\s+OF\b)", re.IGNORECASE)
+_READING = re.compile(r"[\s(]*(SELECT|VALUES|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK|WITH)\b", re.IGNORECASE)
+# ``replace(...)`` is a function.
+_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE(?=\s+INTO\b)|MERGE)\b(?!\s+OF\b)", re.IGNORECASE)
+# With a value a PRAGMA is a setting, whichever way the value is written; these are told what to look at.
+_PRAGMA_THAT_READS = re.compile(
+    r"\s*PRAGMA\s+(\w+\s*\.\s*)?(\w+|(table_x?info|table_list|index_x?info|index_list|foreign_key_list|"
+    r"foreign_key_check|integrity_check|quick_check)\s*\([^)]*\))[\s;]*",
+    re.IGNORECASE,
+)
+# In this order, as a database reads: a quote in a comment begins no text, nor does one in a name.
+_NO_CODE = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]""", re.DOTALL
+)
 
 
 @asynccontextmanager
@@ -44,8 +55,15 @@ def _refuse_flush(*_: Any) -> NoReturn:
 
 
 def _refuse_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-    if not _READING.match(statement) or (statement.lstrip()[:4].upper() == "WITH" and _WRITING.search(statement)):
-        _refuse(f"the statement begins with {statement.split(maxsplit=1)[0][:20]!r}")
+    code = _NO_CODE.sub(" ", statement)
+    begins = _READING.match(code)
+    if begins is None:
+        _refuse(f"the statement begins with {''.join(code.split(maxsplit=1)[:1])[:20]!r}")
+    verb = begins[1].upper()
+    if verb == "WITH" and (writes := _WRITING.search(code)):
+        _refuse(f"the statement has {writes[0]!r} in it")
+    if verb == "PRAGMA" and not _PRAGMA_THAT_READS.fullmatch(code):
+        _refuse("the PRAGMA sets something")
 
 
 def _refuse(found: str) -> NoReturn:
