@@ -92,7 +92,7 @@ class Claim(Entity, table=True):
 
 
 CLASSES: list[type[SQLModel]] = [Leaflet, Contract, Vendor, Visit, Site, Part, Lot, Claim]
-HIDDEN = {Vendor: ["rating"]}
+HIDDEN: dict[type[SQLModel], list[str]] = {Vendor: ["rating"]}
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ class _Handlers:
             is_counted=count,
             with_deleted=deleted,
         )
-        # As models, not as JSON values: the page has a model of its own, which would take base64 for the bytes themselves.
+        # As models, not as JSON values: the page is validated again, and would take base64 for the bytes themselves.
         items = [self._description.show(row) for row in found.items]
         return {"items": items, "next": found.next, "count": found.count}
 

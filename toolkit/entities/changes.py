@@ -129,7 +129,7 @@ def _stored(connection: Connection, entity: Entity, field: str) -> Any:
 
 def _first_version(connection: Connection, entity: Entity) -> int:
     """Where the versions of a new row begin: after those that are kept of one of the same key, which was deleted."""
-    if not isinstance(entity, History):
+    if not issubclass(type(entity), History):
         return 1
     kept = select(func.max(_VERSIONS.c.version)).where(
         _VERSIONS.c.entity == _name(entity), _VERSIONS.c.entity_id == entity.id
