@@ -288,6 +288,23 @@ def test_a_database_in_memory_is_refused(tmp_path: Path) -> None:
     assert "would forget every run" in str(refused(tmp_path, "database: {url: 'sqlite:///:memory:'}"))
 
 
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("sqlite:///a.db?timeout=3", "has a '?'"),
+        ("sqlite:////tmp/a.db?mode=ro", "has a '?'"),
+        ("sqlite:///a.db#old", "has a '#'"),
+        ("sqlite:///file:a.db", "begins with 'file:'"),
+        ("sqlite:///file::memory:", "begins with 'file:'"),
+    ],
+)
+def test_options_of_a_sqlite_file_are_refused(tmp_path: Path, url: str, found: str) -> None:
+    error = refused(tmp_path, f"database: {{url: '{url}'}}")
+
+    assert error.key == "database.url"
+    assert f"'database.url': the path of the SQLite file {found}; expected a plain path" in str(error)
+
+
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     settings = Settings.defaults(folder=tmp_path)
 

@@ -30,6 +30,9 @@ def test_hosts_ports_and_sockets_of_postgresql_are_taken(url: str) -> None:
         ("s3cret@db/app", "names no kind of database"),
         ("app:s3cret@db/app", "names no kind of database"),
         ("sqlite:///", "begins with 'sqlite'"),
+        ("sqlite:///a.db?key=s3cret", r"has a '\?', as options do.*expected the plain path of a file"),
+        ("sqlite:///file:a.db", "begins with 'file:'"),
+        ("sqlite:///:memory:", "is a database in memory"),
     ],
 )
 def test_another_url_is_refused_without_its_password(url: str, says: str) -> None:

@@ -158,8 +158,21 @@ def _absolute_database(url: SecretStr, folder: Path) -> SecretStr:
             "such as sqlite:///.toolkit/toolkit.db",
             key="database.url",
         )
+    if url.get_secret_value().startswith("sqlite:///"):
+        _check_sqlite_file(url.get_secret_value().removeprefix("sqlite:///"))
     match = _SQLITE_FILE.match(url.get_secret_value())
     return SecretStr(f"sqlite:///{(folder / match['path']).resolve()}") if match else url
+
+
+def _check_sqlite_file(path: str) -> None:
+    """Refuse what looks like options: they would become part of the file's name for one library and not for another."""
+    found = "begins with 'file:'" if path.startswith("file:") else next((f"has a {c!r}" for c in "?#" if c in path), "")
+    if found:
+        raise ConfigurationError(
+            f"'database.url': the path of the SQLite file {found}; expected a plain path and no options, such as "
+            "sqlite:///.toolkit/toolkit.db. Leave them out; database.synchronous is the only one there is",
+            key="database.url",
+        )
 
 
 def _absolute_storage(url: SecretStr, folder: Path) -> SecretStr:

@@ -178,6 +178,7 @@ def sqlite_path(url: str) -> Path:
 def _dialect_of(url: str) -> Dialect:
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        _check_file(url.removeprefix("sqlite:///"))
         return "sqlite"
     if scheme in {"postgresql", "postgres"} and separator:
         _check_ports(rest)
@@ -189,6 +190,22 @@ def _dialect_of(url: str) -> Dialect:
     )
     raise ConfigurationError(
         f"the database URL {found}; expected sqlite:///path/to/file.db or postgresql://user:password@host/name",
+        key="database.url",
+    )
+
+
+def _check_file(path: str) -> None:
+    """Refuse what the engine and the sessions would not read as one and the same file."""
+    if path == ":memory:":
+        found = "is a database in memory, of which each connection would have its own"
+    elif path.startswith("file:"):
+        found = "begins with 'file:'"
+    elif "?" in path:
+        found = "has a '?', as options do, and there are none"
+    else:
+        return
+    raise ConfigurationError(
+        f"the path in the database URL {found}; expected the plain path of a file, as in sqlite:///path/to/file.db",
         key="database.url",
     )
 
