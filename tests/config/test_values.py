@@ -305,6 +305,43 @@ def test_options_of_a_sqlite_file_are_refused(tmp_path: Path, url: str, found: s
     assert f"'database.url': the path of the SQLite file {found}; expected a plain path" in str(error)
 
 
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1.0e+30", "31536001"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "worker.lease_seconds",
+        "worker.poll_seconds",
+        "worker.drain_seconds",
+        "files.sweep_seconds",
+        "files.orphan_seconds",
+        "rules.evaluation_seconds",
+        "server.shutdown_seconds",
+    ],
+)
+def test_a_time_that_no_machine_can_wait_is_refused(tmp_path: Path, key: str, number: str) -> None:
+    section, name = key.split(".")
+
+    error = refused(tmp_path, f"{section}: {{{name}: {number}}}")
+
+    assert error.key == key
+    assert "expected" in str(error)
+
+
+def test_a_pause_between_two_looks_is_no_shorter_than_ten_milliseconds(tmp_path: Path) -> None:
+    assert load(tmp_path, "worker: {poll_seconds: 0.01}").worker.poll_seconds == 0.01
+    assert "'worker.poll_seconds': found 1e-09, expected greater than or equal to 0.01" in str(
+        refused(tmp_path, "worker: {poll_seconds: 1.0e-9}")
+    )
+
+
+def test_a_port_is_a_number(tmp_path: Path) -> None:
+    assert "'server.port': found True, expected a number" in str(refused(tmp_path, "server: {port: yes}"))
+    assert "'worker.lease_seconds': found True, expected a number" in str(
+        refused(tmp_path, "worker: {lease_seconds: on}")
+    )
+    assert refused(tmp_path, "server: {port: 80.5}").key == "server.port"
+
+
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     settings = Settings.defaults(folder=tmp_path)
 

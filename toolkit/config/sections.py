@@ -10,14 +10,29 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+_YEAR = 365 * 24 * 60 * 60.0
+
+
+def _no_boolean(found: Any) -> Any:
+    """YAML makes true of ``yes`` and ``on``, which would be 1; text stays, for a variable holds nothing else."""
+    if isinstance(found, bool):
+        raise PydanticCustomError("number", "a number")
+    return found
+
+
+_Port = Annotated[int, BeforeValidator(_no_boolean)]
+_Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR)]
+"""Finite and no longer than a year: what the machine waits with does not take any number."""
 
 
 class Section(BaseModel):
     """Parent of all sections: read once, never changed, and no key passes unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class DatabaseSettings(Section):
@@ -72,9 +87,9 @@ class FileSettings(Section):
     routes: tuple[FileRouteSettings, ...] = ()
     retention: tuple[RetentionSettings, ...] = ()
     """Without a rule files are kept until somebody deletes them. What something alive refers to is kept anyway."""
-    sweep_seconds: float = Field(default=3600, gt=0)
+    sweep_seconds: _Seconds = Field(default=3600, gt=0)
     """How often one of the processes looks for expired files, bytes without a row, and scans that did not end."""
-    orphan_seconds: float = Field(default=86400, ge=60)
+    orphan_seconds: _Seconds = Field(default=86400, ge=60)
     """Bytes without a row are deleted when they are so old; an upload must not take longer."""
 
 
@@ -97,7 +112,7 @@ class AIModelSettings(Section):
     """The name that the provider gives it, such as ``gpt-5-mini``; only a factory may do without."""
     base_url: str | None = None
     api_key: SecretStr | None = None
-    timeout_seconds: float = Field(default=120, gt=0)
+    timeout_seconds: _Seconds = Field(default=120, gt=0)
     settings: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Settings of pydantic-ai for each request: ``temperature``, ``max_tokens`` and so on."""
     price: ModelPrice | None = None
@@ -118,13 +133,13 @@ class ServerSettings(Section):
     """Where the web process listens and whom it answers."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
+    port: _Port = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     """Values of the Host header that are answered, without port; ``*.example.com`` covers subdomains."""
     allowed_origins: tuple[str, ...] = ()
     """Origins besides our own whose pages may call the API, such as ``https://portal.example.com``."""
-    shutdown_seconds: float = Field(default=1.0, ge=0)
+    shutdown_seconds: _Seconds = Field(default=1.0, ge=0)
     """How long open requests may go on after a signal to stop."""
 
 
@@ -156,7 +171,7 @@ class SmtpChannelSettings(Section):
 
     type: Literal["smtp"]
     host: str
-    port: int = Field(default=587, ge=1, le=65535)
+    port: _Port = Field(default=587, ge=1, le=65535)
     sender: str
     username: str | None = None
     password: SecretStr | None = None
@@ -246,17 +261,17 @@ class DirectorySettings(Section):
 class WorkerSettings(Section):
     """How this process takes part in the work."""
 
-    lease_seconds: float = Field(default=30, ge=1)
+    lease_seconds: _Seconds = Field(default=30, ge=1)
     """After so long without a sign of life others take over the runs of a process."""
     concurrency: int = Field(default=1000, ge=1)
     """How many runs one process advances at the same time; waiting runs do not count."""
-    poll_seconds: float = Field(default=1.0, gt=0)
+    poll_seconds: _Seconds = Field(default=1.0, ge=0.01)
     """How often a process looks for due work that nobody announced."""
     warm_cache_mb: int = Field(default=24, ge=0)
     """Memory for waiting runs that can go on without replay; beyond it they are rows only."""
     max_recoveries: int = Field(default=5, ge=1, le=50)
     """A run is parked when it was lost so often without progress."""
-    drain_seconds: float = Field(default=0.5, ge=0)
+    drain_seconds: _Seconds = Field(default=0.5, ge=0)
     """How long running steps may go on after a signal to stop; cut short, they run again elsewhere."""
 
 
@@ -265,7 +280,7 @@ class RuleSettings(Section):
 
     function_nodes: bool = False
     """Let uploads have JavaScript in them; it is evaluated in child processes only, whoever answers for the version."""
-    evaluation_seconds: float = Field(default=1.0, gt=0)
+    evaluation_seconds: _Seconds = Field(default=1.0, gt=0)
     """How long one evaluation of an uploaded graph may take before its child process is ended."""
 
 
