@@ -42,7 +42,7 @@ def courier_of(settings: Settings, tasks: TaskService, database: Database) -> Co
             for key, value in channel.model_dump(exclude={"type"}).items()
         }
         channels[name] = channel_of(channel.type, options, now=now)
-    templates = {
+    templates: dict[str, Template] = {
         event: Template(**template.model_dump(exclude_none=True)) for event, template in wanted.templates.items()
     }
     return Courier(

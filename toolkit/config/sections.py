@@ -5,11 +5,12 @@ A default here holds in both environments; :mod:`toolkit.config.settings` lists 
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -27,6 +28,47 @@ def _no_boolean(found: Any) -> Any:
 _Port = Annotated[int, BeforeValidator(_no_boolean)]
 _Seconds = Annotated[float, BeforeValidator(_no_boolean), Field(le=_YEAR)]
 """Finite and no longer than a year: what the machine waits with does not take any number."""
+
+
+def _host(found: str) -> str:
+    if not found or set(found) & set("/\\@?#, "):
+        raise PydanticCustomError("host", "a name or an address such as example.com, without a scheme or a path")
+    return found
+
+
+def _origin(found: str) -> str:
+    # A browser writes it in one way only, and it is compared as it stands.
+    if not _ORIGIN.match(found):
+        raise PydanticCustomError(
+            "origin", "scheme://host[:port] as a browser sends it: lower case, no path, no slash at the end"
+        )
+    return found
+
+
+def _content_type(found: str) -> str:
+    if not set(found) & set("/*?["):
+        raise PydanticCustomError("content_type", "a content type, or a pattern such as application/pdf or image/*")
+    return found
+
+
+_ORIGIN = re.compile(r"^[a-z][a-z0-9+.-]*://[^/\\@?#,*\sA-Z]+(?<!:)$")
+_Host = Annotated[str, AfterValidator(_host)]
+_Origin = Annotated[str, AfterValidator(_origin)]
+_ContentType = Annotated[str, AfterValidator(_content_type)]
+TaskEvent = Literal[
+    "task.opened",
+    "task.reminded",
+    "task.escalated",
+    "task.assigned",
+    "task.delegated",
+    "task.sent_back",
+    "task.returned",
+    "task.commented",
+    "task.completed",
+    "task.cancelled",
+    "task.expired",
+]
+"""What people are told of."""
 
 
 class Section(BaseModel):
@@ -59,7 +101,7 @@ class FileRouteSettings(Section):
     """Which new files go to a storage other than the default one; the first route that fits counts."""
 
     storage: str
-    content_type: str = "*"
+    content_type: _ContentType = "*"
     """A pattern such as ``image/*``."""
     filename: str = "*"
     """A pattern such as ``*.csv``, in any case."""
@@ -70,7 +112,7 @@ class RetentionSettings(Section):
 
     days: int | None = Field(ge=1)
     """``null`` is for ever."""
-    content_type: str = "*"
+    content_type: _ContentType = "*"
     storage: str = "*"
     created_by: str = "*"
 
@@ -78,7 +120,7 @@ class RetentionSettings(Section):
 class FileSettings(Section):
     """Which files are taken, and what becomes of them."""
 
-    content_types: tuple[str, ...] = Field(default=("*",), min_length=1)
+    content_types: tuple[_ContentType, ...] = Field(default=("*",), min_length=1)
     """Patterns such as ``image/*``; what counts is what the content shows."""
     store_once: bool = False
     """Let files of equal content in one storage share their bytes."""
@@ -135,9 +177,9 @@ class ServerSettings(Section):
     host: str = "127.0.0.1"
     port: _Port = Field(default=8000, ge=0, le=65535)
     """0 takes any free port."""
-    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    allowed_hosts: tuple[_Host, ...] = ("localhost", "127.0.0.1", "::1")
     """Values of the Host header that are answered, without port; ``*.example.com`` covers subdomains."""
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[_Origin, ...] = ()
     """Origins besides our own whose pages may call the API, such as ``https://portal.example.com``."""
     shutdown_seconds: _Seconds = Field(default=1.0, ge=0)
     """How long open requests may go on after a signal to stop."""
@@ -213,7 +255,7 @@ class NotificationSettings(Section):
     links: bool = False
     """Messages that ask a person carry a link that answers without a login; needs ``base_url``."""
     channels: dict[str, ChannelSettings] = Field(default_factory=dict)
-    templates: dict[str, TemplateSettings] = Field(default_factory=dict)
+    templates: dict[TaskEvent, TemplateSettings] = Field(default_factory=dict)
     """By event, such as ``task.opened``."""
 
 

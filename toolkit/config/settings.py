@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import Field, SecretStr, ValidationError
 
 from toolkit.config.masks import masked
+from toolkit.config.mentions import check_mentions
 from toolkit.config.problems import did_you_mean, refuse
 from toolkit.config.sections import (
     AIModelSettings,
@@ -104,6 +105,7 @@ class Settings(Section):
         except ValidationError as error:
             # The original error quotes its input, secrets included, so it does not travel along.
             raise refuse(error, cls, place=place, hidden=hidden or set(), not_keys=_NOT_KEYS) from None
+        check_mentions(parsed, place=place, hidden=hidden or set())
         return parsed.model_copy(
             update={
                 "database": _placed(parsed.database, _absolute_database(parsed.database.url, parsed.folder)),
