@@ -32,7 +32,11 @@ def refused(tmp_path: Path, text: str, **environ: str) -> ConfigurationError:
         ("server: {allowed_origins: ['https://X.example.com']}", "server.allowed_origins.0", "lower case"),
         ("server: {allowed_origins: ['*']}", "server.allowed_origins.0", "scheme://host[:port]"),
         ("files: {content_types: [pdf]}", "files.content_types.0", "or a pattern such as application/pdf or image/*"),
-        ("files: {routes: [{storage: default, content_type: pdf}]}", "files.routes.0.content_type", "such as application"),
+        (
+            "files: {routes: [{storage: default, content_type: pdf}]}",
+            "files.routes.0.content_type",
+            "such as application",
+        ),
         ("files: {retention: [{days: 3, content_type: pdf}]}", "files.retention.0.content_type", "such as application"),
         (
             "files: {retention: [{days: 3, storage: default}, {days: 3, storage: nope}]}",

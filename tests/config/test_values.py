@@ -80,6 +80,9 @@ def test_a_wrong_value_is_quoted_with_what_was_expected(tmp_path: Path) -> None:
         ("1: x\n", "found the key 1, expected names"),
         ("server: {port: 1}\nserver: {port: 2}\n", "key 'server' stands twice, line 2"),
         ("server: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        ("worker: &x [*x]\n", "'worker.0': found an alias inside of what its anchor names, expected values that end"),
+        ("server: &x {host: *x}\n", "'server.host': found an alias inside of what its anchor names"),
+        ("worker: " + "[" * 3000, "an anchor holds itself, or values nest too deep"),
     ],
 )
 def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -107,6 +110,14 @@ def test_a_missing_variable_is_an_error_that_names_the_key(tmp_path: Path) -> No
     assert error.key == "ai_models.smart.api_key"
     assert "'ai_models.smart.api_key' needs the environment variable 'OPENAI_API_KEY', which is not set" in str(error)
     assert "expected ${NAME}" in str(refused(tmp_path, "server: {host: '${no-name}'}"))
+
+
+def test_a_reference_inside_of_a_reference_is_refused(tmp_path: Path) -> None:
+    error = refused(tmp_path, "ai_models: {m: {model: x, api_key: '${A:-${B:-s3cret}}'}}", B="b")
+
+    assert error.key == "ai_models.m.api_key"
+    assert "has a reference inside of ${A:-otherwise}; expected plain text after :-" in str(error)
+    assert "s3cret" not in str(error)
 
 
 def test_a_doubled_dollar_writes_the_reference_itself(tmp_path: Path) -> None:

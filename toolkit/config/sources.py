@@ -91,12 +91,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not valid YAML: {type(error).__name__}; expected UTF-8 text") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path}: an anchor holds itself, or values nest too deep; write them out") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: found a {type(content).__name__}, expected a mapping of sections")
     if odd := [key for key in content if not isinstance(key, str)]:
         raise ConfigurationError(f"{path}: found the key {odd[0]!r}, expected names", key=str(odd[0]))
+    _refuse_circles(content, path)
     return content
 
 
@@ -138,6 +141,12 @@ class References:
         self.keys.add(key)
         found = self._environ.get(name)
         if match["fallback"] is not None:
+            if "${" in match["fallback"]:  # it would end at the first brace, and the reference inside would stay text
+                raise ConfigurationError(
+                    f"{self._place}: {key!r} has a reference inside of ${{{name}:-otherwise}}; expected plain text "
+                    "after :-, for references do not nest",
+                    key=key,
+                )
             return found or match["fallback"].removeprefix(":-")
         if found is None:
             raise ConfigurationError(
@@ -146,6 +155,19 @@ class References:
                 key=key,
             )
         return found
+
+
+def _refuse_circles(value: Any, path: Path, key: str = "", above: tuple[int, ...] = ()) -> None:
+    """An alias inside of what its anchor names has no end."""
+    if not isinstance(value, dict | list):
+        return
+    if id(value) in above:
+        raise ConfigurationError(
+            f"{path}: {key!r}: found an alias inside of what its anchor names, expected values that end; write it out",
+            key=key,
+        )
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+        _refuse_circles(one, path, f"{key}.{name}" if key else str(name), (*above, id(value)))
 
 
 def _environment(name: str) -> Environment:
