@@ -1,5 +1,6 @@
 """From ``security`` in the configuration to who is asking."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,30 @@ async def test_an_authenticator_of_ones_own_is_named_in_the_configuration(
     for name in ("company_login:Badge", "company_login:ready"):
         found: Any = await authenticator_of(security(tmp_path, authenticator=name)).authenticate({"x-badge": "7"})
         assert found == "7"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("raise RuntimeError('no LDAP here')", "importing 'broken_login' fails: RuntimeError: no LDAP here"),
+        ("def broken(:", "importing 'broken_login' fails: SyntaxError"),
+        (
+            "class Badge:\n    def __init__(self, server): ...",
+            "cannot be made without arguments: TypeError: .*; name an object of it",
+        ),
+    ],
+)
+def test_an_authenticator_whose_module_fails_is_named_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, says: str
+) -> None:
+    (tmp_path / "broken_login.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_login", raising=False)
+
+    with pytest.raises(ConfigurationError, match=f"security.authenticator is 'broken_login:Badge'.*{says}") as caught:
+        authenticator_of(security(tmp_path, authenticator="broken_login:Badge"))
+
+    assert caught.value.key == "security.authenticator"
 
 
 @pytest.mark.parametrize(

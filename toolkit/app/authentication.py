@@ -53,11 +53,26 @@ def _imported(reference: str) -> Authenticator:
         found: Any = getattr(importlib.import_module(place), name)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"{_KEY} is {reference!r}, which cannot be imported: {error}", key=_KEY) from error
+    except Exception as error:  # whatever the author's module does when it is imported
+        raise ConfigurationError(
+            f"{_KEY} is {reference!r}, and importing {place!r} fails: {type(error).__name__}: {error}", key=_KEY
+        ) from error
     if isinstance(found, type):
-        found = found()
+        found = _made(found, reference)
     if not callable(getattr(found, "authenticate", None)):
         raise ConfigurationError(
             f"{_KEY} is {reference!r}, a {type(found).__name__} without a method `authenticate(headers)`", key=_KEY
         )
     authenticator: Authenticator = found
     return authenticator
+
+
+def _made(kind: type, reference: str) -> Any:
+    try:
+        return kind()
+    except Exception as error:
+        raise ConfigurationError(
+            f"{_KEY} is {reference!r}, a class that cannot be made without arguments: {type(error).__name__}: {error}; "
+            "name an object of it",
+            key=_KEY,
+        ) from error
