@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -125,6 +126,19 @@ async def test_time_stands_still_until_it_is_turned() -> None:
 
     with pytest.raises(ValueError, match="aware"):
         VirtualClock(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_day_lasts_24_hours_wherever_the_clock_was_started() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    clock = VirtualClock(datetime(2026, 3, 28, 12, tzinfo=berlin))
+    before = clock.now()
+
+    clock.turn(timedelta(days=1))
+
+    assert timedelta() < clock.now() - before - timedelta(days=1) < timedelta(seconds=1)
+    assert (clock.now().tzinfo, clock.monotonic() // 3600) == (UTC, 24)
+    clock.turn_to(datetime(2026, 3, 30, 12, tzinfo=berlin))
+    assert clock.now().tzinfo is UTC
 
 
 async def test_what_a_test_waits_for_in_vain_is_said() -> None:

@@ -22,10 +22,11 @@ class VirtualClock:
     """
 
     def __init__(self, start: datetime = _FIRST_MOMENT) -> None:
-        """``start`` is an aware moment."""
+        """``start`` is an aware moment; the clock tells it, and all later ones, in UTC."""
         if start.tzinfo is None:
             raise ValueError(f"a clock starts at an aware moment, found {start!r}; give it a time zone")
-        self._start = self._now = start
+        # Arithmetic in a time zone goes by the clock on the wall, which loses an hour when summer begins.
+        self._start = self._now = start.astimezone(UTC)
         self._sleepers: list[tuple[datetime, int, bool, asyncio.Future[None]]] = []
         self._slept = 0
 
@@ -54,7 +55,7 @@ class VirtualClock:
 
     def turn_to(self, moment: datetime) -> None:
         """Like :meth:`turn`, to an aware moment; one that has passed changes nothing."""
-        self._now = max(self._now, moment)
+        self._now = max(self._now, moment).astimezone(UTC)
         while self._sleepers and self._sleepers[0][0] <= self._now:
             *_, future = heapq.heappop(self._sleepers)
             if not future.done():
