@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,6 +24,7 @@ from toolkit.testing import (
 )
 from toolkit.workflows import (
     RetryPolicy,
+    Workflow,
     continue_as_new,
     gather,
     step,
@@ -149,6 +151,19 @@ async def test_what_a_test_waits_for_in_vain_is_said() -> None:
         await run_workflow(fail)
 
 
+@pytest.mark.parametrize("waits_for", [listen, collect])
+async def test_a_run_that_is_paused_is_said_to_be(database_url: str, waits_for: Workflow[..., Any]) -> None:
+    async with running_process(database_url, listen, collect) as process:
+        run = await process.start(waits_for, *([3] if waits_for is collect else []))
+        await process.settle()
+        await process.engine.control.pause(run.id, by="tester")
+        with pytest.raises(AssertionError, match=f"run {run.id} is paused, and goes on when it is resumed"):
+            await process.result(run)
+        await process.engine.control.resume(run.id)
+        if waits_for is collect:
+            assert await process.result(run) == 3
+
+
 @pytest.mark.parametrize(("crash", "performed"), [(crash_before("do/0"), 2), (crash_after("do/0"), 1)], ids=str)
 async def test_a_crash_comes_where_it_was_said(database_url: str, crash: object, performed: int) -> None:
     done.clear()
@@ -175,6 +190,15 @@ async def test_every_third_point_is_fewer() -> None:
         third = await crash_everywhere(play, database.url, listen, every=3, clock=VirtualClock())
     assert set(all_points.values()) == {"x"}
     assert len(third) < len(all_points)
+
+
+@pytest.mark.parametrize(("every", "most", "says"), [(0, 1, "every is 0"), (1, -1, "most is -1")])
+async def test_points_are_counted_from_one(every: int, most: int, says: str) -> None:
+    async def play(process: object, key: str) -> None:
+        raise AssertionError("nothing is to be played")
+
+    with pytest.raises(ValueError, match=f"{says}; expected 1 or more"):
+        await crash_everywhere(play, "sqlite:///never.db", listen, every=every, most=most)
 
 
 async def test_a_temporary_database_is_new_and_gone_afterwards(postgresql_server: str) -> None:

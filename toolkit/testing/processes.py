@@ -121,7 +121,7 @@ class Process:
 
         Raises:
             RunFailed: it failed or was cancelled.
-            AssertionError: it is parked, or waits for something that does not happen by itself.
+            AssertionError: it is parked or paused, or waits for something that does not happen by itself.
         """
         await self.finish(run)
         return await run.result()
@@ -148,6 +148,8 @@ class Process:
             if await self.act():
                 continue
             moment = await self._next_moment()
+            if moment is None and detail.summary.paused_at is not None:
+                raise AssertionError(f"run {run_id} is paused, and goes on when it is resumed")
             if moment is None:
                 waits = [f"{wait.kind} {wait.name!r}" for wait in detail.waits]
                 raise AssertionError(
@@ -319,7 +321,11 @@ async def crash_everywhere(
 
     Raises:
         AssertionError: there are more than ``most`` points.
+        ValueError: ``every`` or ``most`` is less than 1.
     """
+    for name, number in (("every", every), ("most", most)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}; expected 1 or more")
     world: dict[str, Any] = {"clock": clock or VirtualClock(), "prepare": prepare, "payload_codec": payload_codec}
     played: dict[Crash, R] = {}
     for when in ("before", "after"):
