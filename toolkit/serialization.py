@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
+from typing_extensions import get_type_hints, is_typeddict
 
 from toolkit.errors import InvalidInput, SerializationError
 from toolkit.round_trips import Certainty, difference
@@ -20,7 +21,7 @@ T = TypeVar("T")
 # Bytes and special floats have no JSON form of their own; base64 and strings come back equal.
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
-_DECLARE = "declare the type that is really returned, as a Pydantic type"
+_DECLARE = "declare the type that is really there, as a Pydantic type, or give what is declared"
 _DECLARE_ALL = (
     "declare the type that is really there (in the annotation, or by return_type=); for infinities and nan in a model "
     "give it ser_json_inf_nan='strings'"
@@ -67,11 +68,23 @@ class Codec(Generic[T]):
         try:
             text = self.adapter.serializer.to_json(value, round_trip=True, warnings="error").decode()
         except (PydanticSerializationError, UnicodeDecodeError, ValueError, RecursionError) as error:
+            found, wanted = self._misfit(value) or (f"a value of type {type(value).__qualname__!r}", self.type)
             raise SerializationError(
-                f"a value of type {type(value).__qualname__!r} cannot be stored as {describe(self.type)}: "
-                f"{_first_line(error)}; {advice or _DECLARE}"
+                f"{found} cannot be stored as {describe(wanted)}: {_first_line(error)}; {advice or _DECLARE}"
             ) from error
         return text
+
+    def _misfit(self, value: Any) -> tuple[str, Any] | None:
+        """Of arguments or another mapping with fields, the field that cannot be stored, and what is declared for it."""
+        if not (is_typeddict(self.type) and isinstance(value, dict)):
+            return None
+        hints = get_type_hints(self.type)
+        for name in (each for each in hints if each in value):
+            try:
+                codec_for(hints[name]).encode_to_compare(value[name])
+            except SerializationError:
+                return f"{name!r}, a value of type {type(value[name]).__qualname__!r},", hints[name]
+        return None
 
     def _check(self, text: str, value: T, advice: str) -> None:
         try:
@@ -160,7 +173,9 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         found = field_errors(error)[0]
         return f"{found['loc'] or 'value'}: {found['msg']}"
-    return str(error).strip().split("\n", 1)[0]
+    line = str(error).strip().split("\n", 1)[0]
+    # What follows this heading quotes the value, which belongs into no message.
+    return "it is of another type" if line == "Pydantic serializer warnings:" else line
 
 
 @lru_cache(maxsize=4096)

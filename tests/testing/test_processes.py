@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from toolkit.errors import ModelBehaviorError, RunFailed
+from toolkit.errors import ModelBehaviorError, RunFailed, SerializationError
 from toolkit.storage import Query, both
 from toolkit.testing import (
     ScriptedModel,
@@ -149,6 +149,15 @@ async def test_what_a_test_waits_for_in_vain_is_said() -> None:
     assert await run_workflow(listen, events={"call": "heard"}) == "heard"
     with pytest.raises(RunFailed, match="for good"):
         await run_workflow(fail)
+
+
+async def test_an_argument_that_does_not_fit_is_named_with_what_was_expected() -> None:
+    with pytest.raises(SerializationError) as caught:
+        await run_workflow(collect, "zz")
+
+    assert "workflow 'collect': 'turn', a value of type 'str', cannot be stored as int" in str(caught.value)
+    assert "zz" not in str(caught.value)
+    assert "serializer warnings" not in str(caught.value)
 
 
 @pytest.mark.parametrize("waits_for", [listen, collect])

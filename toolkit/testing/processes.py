@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from toolkit.errors import SerializationError
 from toolkit.storage import PayloadCodec, Query, Statement, both, read_moment
 from toolkit.testing.clocks import VirtualClock
 from toolkit.testing.crashes import Crash, CrashingDatabase
@@ -114,7 +115,10 @@ class Process:
 
     async def start(self, workflow: Workflow[..., R], /, *args: Any, **options: Any) -> RunHandle[R]:
         """Start a run; see :meth:`Engine.start`."""
-        return await self.engine.start(workflow, *args, **options)
+        try:
+            return await self.engine.start(workflow, *args, **options)
+        except SerializationError as error:
+            raise SerializationError(f"workflow {workflow.name!r}: {error}") from error
 
     async def result(self, run: RunHandle[R]) -> R:
         """The result of a run; time passes from one due moment to the next until it has ended.
