@@ -64,7 +64,7 @@ _ACTIVE_MARKUP = re.compile(
 _SVG = re.compile(r"<(?:[\w-]+:)?svg[\s>/]|http://www\.w3\.org/2000/svg", re.IGNORECASE)
 # What may stand before the root of an XML document, and then the root.
 _XML = re.compile(
-    r"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*(?:\[.*?\])?\s*>)*+<[A-Za-z_][\w.:-]*+[\s/>]", re.DOTALL
+    r"(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^\[>]*+(?:\[.*?\]\s*+)?>)*+<[A-Za-z_][\w.:-]*+[\s/>]", re.DOTALL
 )
 _XHTML = re.compile(r"http://www\.w3\.org/1999/xhtml", re.IGNORECASE)
 _JSON_BEGINNING = re.compile(r'\s*+(?:\{\s*+"|\[\s*+["\[{\d-])')
