@@ -99,6 +99,7 @@ def test_markup_is_never_displayed_whatever_it_is_called(head: bytes, filename: 
     [
         (b"a;b\n1;2\n", "lines.CSV", None, "text/csv"),
         (b"a;b\n1;2\n", "lines", "text/csv", "text/csv"),
+        (b"a;b\n1;2\n", "lines", "Text/CSV ; charset=utf-8", "text/csv"),
         (b"a;b\n1;2\n", "lines.md", "text/csv", "text/csv"),
         (b"hello", "a.html", "text/html", "text/plain"),
         (PNG, "a.csv", "text/csv", "image/png"),

@@ -80,8 +80,9 @@ def detect(head: bytes, *, filename: str = "", declared: str | None = None) -> s
     """
     found = _detect_binary(head) or _detect_text(head) or _ask_puremagic(head)
     finer = _FINER.get(found, {})
-    if declared in finer.values():
-        return str(declared)
+    named = (declared or "").partition(";")[0].strip().lower()  # a sender may add a charset to it
+    if named in finer.values():
+        return named
     return finer.get(suffix_of(filename), found)
 
 
