@@ -16,7 +16,7 @@ from toolkit.agents import Agent, History
 from toolkit.config import Settings
 from toolkit.entities import Entity, JsonOf
 from toolkit.files import File
-from toolkit.human import Human
+from toolkit.human import Human, Quorum
 from toolkit.storage import CompressedPayloads, PayloadCodec
 from toolkit.testing import ScriptedModel
 from toolkit.workflows import RunState, step, wait_for_event, workflow
@@ -100,6 +100,60 @@ async def test_a_file_in_use_is_not_deleted(database_url: str, tmp_path: Path) -
         await run.result()
         await call("DELETE", f"/entities/paper/{paper['id']}", headers={"if-match": "*"})
         assert [await delete(file) for file in (given, derived, shown, filed)] == [(204, [])] * 4
+
+
+class Chosen(BaseModel):
+    paper: File | None = None
+
+
+choose = Human("choose_paper", title="Choose", output_type=Chosen, quorum=Quorum(needed=2, of=3))
+
+
+@workflow()
+async def choose_papers() -> str:
+    await wait_for_event("papers.begin")
+    event = await wait_for_event("papers.more")
+    await choose(message="Please choose")
+    return str(event)
+
+
+@pytest.mark.parametrize("codec", [None, CompressedPayloads(above=1)])
+async def test_what_is_on_its_way_to_a_run_or_filled_in_for_a_task_is_kept(
+    database_url: str, tmp_path: Path, codec: PayloadCodec | None
+) -> None:
+    app = Toolkit("Choices", payload_codec=codec).register_workflow(choose_papers)
+    settings = Settings.of({"database": {"url": database_url}}, folder=tmp_path)
+    async with app.running(settings=settings):
+        call, engine = Caller(app), app.services.engine
+        sent, drafted, voted, for_any = [
+            await File.upload(content=name.encode(), filename=name) for name in ("sent", "drafted", "voted", "any")
+        ]
+
+        async def references(file: File) -> list[str]:
+            response = await call("DELETE", f"/files/{file.id}")
+            return [] if response.status_code == 204 else list(response.json()["details"]["references"])
+
+        async def open_tasks() -> list[dict[str, Any]]:
+            return list((await call("GET", "/human-tasks?state=open")).json()["items"])
+
+        run = await app.start(choose_papers)
+        await until(lambda: engine.list_runs(state=RunState.SUSPENDED))
+        await engine.emit_event("papers.more", {"paper": sent.id}, run_id=run.id)
+        await engine.emit_event("papers.most", {"paper": for_any.id})
+        assert await references(sent) == [f"run {run.id}"]
+        assert await references(for_any) == []
+
+        await engine.emit_event("papers.begin")
+        (task,) = await until(open_tasks)
+        draft, vote = [{"paper": file.model_dump(mode="json")} for file in (drafted, voted)]
+        assert (await call("PUT", f"/human-tasks/{task['id']}/draft", json={"output": draft})).status_code == 204
+        assert await references(drafted) == [f"task {task['id']}"]
+        assert (await call("POST", f"/human-tasks/{task['id']}/complete", json={"output": vote})).status_code == 200
+        assert await references(voted) == [f"task {task['id']}"]
+
+        await engine.cancel(run.id)
+        await until(lambda: engine.list_runs(state=RunState.CANCELLED))
+        assert [await references(file) for file in (sent, drafted, voted)] == [[]] * 3
 
 
 class Talk(Entity, table=True):

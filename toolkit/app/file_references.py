@@ -47,10 +47,13 @@ class _Place:
 
 _LIVE = "('pending', 'running', 'suspended', 'parked')"
 _OF_RUN = f"JOIN toolkit_run AS r ON r.id = run_id WHERE r.state IN {_LIVE}"
+_OF_TASK = "JOIN toolkit_task AS t ON t.id = task_id WHERE t.state IN ('open', 'claimed')"
 _PLACES = (
     _Place("run", f"toolkit_run WHERE state IN {_LIVE}", "id", "id", ["input"]),
     _Place("run", f"toolkit_step AS s {_OF_RUN}", "s.run_id", "s.path", ["s.result", "s.arguments"]),
     _Place("run", f"toolkit_wait AS w {_OF_RUN} AND w.state = 'open'", "w.run_id", "w.id", ["w.arguments"]),
+    # What is meant for one run is that run's before it has received it; what is meant for any run is nobody's yet.
+    _Place("run", f"toolkit_event AS e {_OF_RUN}", "e.run_id", "e.id", ["e.payload"]),
     _Place(
         "task",
         "toolkit_task WHERE state IN ('open', 'claimed')",
@@ -58,6 +61,8 @@ _PLACES = (
         "id",
         ["files", "input", "suggested_data"],
     ),
+    _Place("task", f"toolkit_task_vote AS v {_OF_TASK}", "v.task_id", "v.voter", ["v.output", "v.evidence"]),
+    _Place("task", f"toolkit_task_draft AS d {_OF_TASK}", "d.task_id", "d.person", ["d.output"]),
 )
 _HISTORIES = _Place("history", "toolkit_agent_history WHERE id IS NOT NULL", "id", "id", ["messages"])
 
