@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +34,27 @@ async def test_what_a_killed_upload_left_is_deleted_after_a_day(store: FileStore
     assert await sweep_orphans(store) == 2
     assert [path.exists() for path in (old, part, young)] == [False, False, True]
     assert await sweep_orphans(store) == 0
+
+
+async def test_what_goes_while_its_folder_is_read_does_not_end_the_sweep(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = plant(folder / "2026/01/31" / ORPHAN, age=timedelta(days=300))
+    part = plant(folder / "2026/01/31" / f"{ORPHAN}.part", age=timedelta(days=300))
+    scandir = os.scandir
+
+    @contextmanager
+    def complete_an_upload_meanwhile(path: Any) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(path) as entries:
+            found = list(entries)
+            if any(entry.name == part.name for entry in found):
+                part.unlink()
+            yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", complete_an_upload_meanwhile)
+
+    assert await sweep_orphans(store) == 1
+    assert not old.exists()
 
 
 async def test_a_stored_file_stays_however_old(store: FileStore, folder: Path) -> None:

@@ -117,10 +117,14 @@ class FolderStorage:
         if not path.is_dir():
             return []
         with self.explained("list"), os.scandir(path) as entries:
-            return [self._describe(entry, folder) for entry in entries if not entry.is_symlink()]
+            found = [self._describe(entry, folder) for entry in entries if not entry.is_symlink()]
+        return [item for item in found if item is not None]
 
-    def _describe(self, entry: os.DirEntry[str], folder: str) -> StoredObject:
-        found = entry.stat(follow_symlinks=False)
+    def _describe(self, entry: os.DirEntry[str], folder: str) -> StoredObject | None:
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # its upload was completed, or it was deleted, since the folder was read
+            return None
         return StoredObject(
             key=f"{folder}/{entry.name}" if folder else entry.name,
             is_folder=stat.S_ISDIR(found.st_mode),
