@@ -59,6 +59,33 @@ async def test_a_file_whose_scan_failed_is_scanned_again(store: FileStore) -> No
     assert await store.read(file.id) == b"hello"
 
 
+async def test_a_release_holds_whatever_a_scan_finds_that_was_under_way(store: FileStore, database: Database) -> None:
+    is_away = True
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    async def scan(file: File, chunks: AsyncIterator[bytes]) -> str | None:
+        if is_away:
+            raise ConnectionError("the scanner is away")
+        begun.set()
+        await told.wait()
+        return "EICAR"
+
+    store.scan = scan
+    with pytest.raises(StorageError):
+        await store.upload(b"hello", filename="a.txt")
+    (file,) = await store.list_files()
+    is_away = False
+    rescanning = asyncio.create_task(rescan(store, older_than=timedelta(0)))
+    await begun.wait()
+    await release(store, file.id, reason="a false alarm")
+    told.set()
+
+    assert await rescanning == 1
+    assert await store.read(file.id) == b"hello"
+    actions = [entry.action for entry in await list_audit(database, object_kind="file", object_id=file.id)]
+    assert actions == ["file.released", "file.uploaded"]
+
+
 async def test_a_route_says_where_a_new_file_goes(database: Database, tmp_path: Path) -> None:
     routes = [Route(storage="pictures", content_type="image/*"), Route(storage="tables", filename="*.csv")]
     found = {name: f"file://./{name}" for name in ("default", "pictures", "tables")}

@@ -17,6 +17,8 @@ from toolkit.files.rows import lock_row
 from toolkit.files.tables import FileRow
 
 if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
     from toolkit.files.store import FileStore
 
 logger = logging.getLogger(__name__)
@@ -42,17 +44,23 @@ async def judge(store: FileStore, row: FileRow, scan: Scan) -> None:
         raise StorageError(f"the file {row.filename!r} could not be scanned; it waits in quarantine") from error
     async with store.database.session() as session:
         locked = await lock_row(session, row.id)
-        locked.state = "stored" if reason is None else "quarantined"
-        locked.quarantine_reason = reason
-        session.add(locked)
-        if reason is not None:
-            details = {"reason": reason[:1000]}
-            await record_audit(
-                session, action="file.quarantined", object_kind="file", object_id=row.id, details=details
-            )
+        if locked.state != "quarantined" or locked.quarantine_reason is not None:
+            # It was released, or another scan was faster: what was decided meanwhile holds.
+            reason = locked.quarantine_reason
+        else:
+            await _decide(session, locked, reason)
     if reason is not None:
         logger.warning("A file was quarantined", extra={"event": "file.quarantined", "file_id": row.id})
         raise FileQuarantined(row.id, filename=row.filename, reason=reason)
+
+
+async def _decide(session: AsyncSession, row: FileRow, reason: str | None) -> None:
+    row.state = "stored" if reason is None else "quarantined"
+    row.quarantine_reason = reason
+    session.add(row)
+    if reason is not None:
+        details = {"reason": reason[:1000]}
+        await record_audit(session, action="file.quarantined", object_kind="file", object_id=row.id, details=details)
 
 
 async def rescan(store: FileStore, *, older_than: timedelta = timedelta(minutes=5)) -> int:
