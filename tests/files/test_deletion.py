@@ -12,7 +12,8 @@ import pytest
 
 from toolkit.access import Principal, acting_as, list_audit
 from toolkit.clock import SystemClock
-from toolkit.errors import FileInUse, NotFound, StorageError
+from toolkit.config import Settings
+from toolkit.errors import ConfigurationError, FileInUse, NotFound, StorageError
 from toolkit.files import (
     File,
     FileStorages,
@@ -121,6 +122,25 @@ async def test_what_something_alive_refers_to_outlives_its_rule(
     assert await expire_files(store, RULES) == 0
     needed.clear()
     assert await expire_files(store, RULES) == 1
+
+
+@pytest.mark.parametrize("rest", [[], [RetentionRule(keep=timedelta(days=30))]])
+async def test_a_rule_that_keeps_longer_than_calendars_reach_ends_no_other(
+    store: FileStore, clock: Ahead, rest: list[RetentionRule]
+) -> None:
+    await store.upload(b"hello", filename="a.txt")
+    with acting_as(Principal(id="ada", kind="person")):
+        hers = await store.upload(b"hello", filename="b.txt")
+    clock.ahead = timedelta(days=31)
+
+    assert await expire_files(store, [RetentionRule(keep=timedelta.max, created_by="ada"), *rest]) == len(rest)
+    assert hers.id in {file.id for file in await store.list_files()}
+
+
+@pytest.mark.parametrize("days", [0, 365_001])
+def test_days_that_no_calendar_has_are_refused(days: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"files\.retention\.0\.days.*equal to (1|365000)"):
+        Settings.of({"files": {"retention": [{"days": days}]}}, folder=tmp_path)
 
 
 async def test_of_many_sweepers_one_does_a_chore_once_an_interval(

@@ -110,8 +110,8 @@ class FileRouteSettings(Section):
 class RetentionSettings(Section):
     """How long files that fit are kept; the first rule that fits counts."""
 
-    days: int | None = Field(ge=1)
-    """``null`` is for ever."""
+    days: int | None = Field(ge=1, le=365_000)
+    """``null`` is for ever; calendars end soon after the largest number."""
     content_type: _ContentType = "*"
     storage: str = "*"
     created_by: str = "*"

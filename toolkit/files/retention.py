@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 
 from toolkit.files.file import FileMetadata
 
+_LONGEST = timedelta(days=365_000)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionRule:
@@ -36,5 +38,5 @@ class Damage:
 
 
 def shortest(rules: Sequence[RetentionRule]) -> timedelta:
-    """The age below which no rule deletes anything."""
-    return min((rule.keep for rule in rules if rule.keep is not None), default=timedelta(days=365_000))
+    """The age below which no rule deletes anything; never one that lies before all calendars."""
+    return min([_LONGEST, *(rule.keep for rule in rules if rule.keep is not None)])

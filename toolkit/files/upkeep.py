@@ -33,7 +33,7 @@ async def expire_files(store: FileStore, rules: Sequence[RetentionRule]) -> int:
     now, count = store.database.clock.now(), 0
     async for row in store.rows.each(col(FileRow.created_at) < now - shortest(rules)):
         rule = next((rule for rule in rules if rule.fits(FileMetadata.of(row))), None)
-        if rule is None or rule.keep is None or row.created_at > now - rule.keep:
+        if rule is None or rule.keep is None or now - row.created_at < rule.keep:
             continue
         try:
             await store.delete(row.id, reason=f"kept for {rule.keep.days} days")
