@@ -176,6 +176,28 @@ async def test_files_move_between_storages_and_are_read_all_the_while(database: 
     assert {file.storage for file in await store.list_files()} == {"new"}
 
 
+async def test_a_file_that_is_deleted_on_its_way_does_not_end_a_move(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storages = FileStorages.from_configuration({"default": "file://./old", "new": "file://./new"}, base_folder=tmp_path)
+    store = FileStore(database, storages)
+    files = [await store.upload(b"x" * n, filename=f"{n}.txt") for n in range(1, 4)]
+    place = storages.get("new")
+    write = place.write
+
+    async def delete_the_second_meanwhile(key: str, blocks: Any) -> None:
+        if len(bytes_in(tmp_path / "new")) == 1 and len(bytes_in(tmp_path / "old")) == 2:
+            await store.delete(files[1].id)
+        await write(key, blocks)
+
+    monkeypatch.setattr(place, "write", delete_the_second_meanwhile)
+
+    assert await migrate_files(store, source="default", target="new") == 2
+    assert {file.id: file.storage for file in await store.list_files()} == {files[0].id: "new", files[2].id: "new"}
+    assert bytes_in(tmp_path / "old") == []
+    assert len(bytes_in(tmp_path / "new")) == 2
+
+
 async def test_a_damaged_file_is_found_and_not_moved(database: Database, tmp_path: Path) -> None:
     storages = FileStorages.from_configuration({"default": "file://./old", "new": "file://./new"}, base_folder=tmp_path)
     store = FileStore(database, storages)

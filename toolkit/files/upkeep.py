@@ -71,7 +71,12 @@ async def migrate_files(store: FileStore, *, source: str, target: str) -> int:
         if not await _is_there(store, row):  # it went along with an equal one, or was deleted
             continue
         key = f"{row.created_at:%Y/%m/%d}/{new_id()}"
-        await place.write(key, _checked(store, row))
+        try:
+            await place.write(key, _checked(store, row))
+        except StorageError:
+            if await _is_there(store, row):
+                raise
+            continue  # it was deleted, or moved by somebody else, on the way
         moved = await store.rows.move(row, storage=target, key=key)
         emptied, old = (origin, row.key) if moved else (place, key)
         try:
