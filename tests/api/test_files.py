@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from tests.api.installation import Caller, Installation
+from toolkit.api.contents import respond_with
 from toolkit.errors import StorageError
 from toolkit.files import File, FileLimits, FileStore
 
@@ -114,6 +116,57 @@ async def test_an_unknown_file_is_not_found(call: Caller) -> None:
     assert (await call("GET", f"{FILES}/{unknown}")).status_code == 404
     assert (await call("GET", f"{FILES}/{unknown}/content")).status_code == 404
     assert (await call("GET", f"{FILES}/not-an-id")).status_code == 404
+
+
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=1-3"}])
+async def test_a_file_whose_bytes_are_gone_is_an_error_before_the_answer_begins(
+    call: Caller, store: FileStore, headers: dict[str, str]
+) -> None:
+    file = await upload(call)
+    (key,) = await _objects(store)
+    await store.storages.get().delete(key)
+
+    response = await call("GET", f"{FILES}/{file['id']}/content", headers=headers)
+
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_empty_file_is_given_out(call: Caller) -> None:
+    file = await upload(call, b"", "empty.txt")
+
+    response = await call("GET", f"{FILES}/{file['id']}/content")
+
+    assert (response.status_code, response.content) == (200, b"")
+
+
+async def test_a_download_that_is_broken_off_leaves_nothing_open(call: Caller, store: FileStore) -> None:
+    file = await upload(call, PDF + bytes(1_500_000))
+    place, ended = store.storages.get(), list[str]()
+    read = place.read
+
+    async def read_and_tell(key: str, *, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in read(key, start=start, end=end):
+                yield chunk
+        finally:
+            ended.append(key)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise OSError("the caller has gone")
+
+    metadata = await store.metadata(str(file["id"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, "read", read_and_tell)
+        response = await respond_with(store, metadata, {}, inline=True)
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}, "method": "GET", "path": "/", "headers": []}
+        with pytest.raises((ClientDisconnect, OSError)):
+            await response(scope, receive, send)
+
+    assert len(ended) == 1
 
 
 async def test_files_are_listed_page_by_page(call: Caller) -> None:

@@ -103,6 +103,18 @@ async def test_a_link_opens_the_documents_for_as_long_as_its_page_shows_them(cal
     assert "has done its work" in after.json()["detail"]
 
 
+async def test_a_document_whose_bytes_are_gone_is_an_error(call: Caller, installation: Installation) -> None:
+    store = installation.services.files
+    file = await store.upload(b"secret", filename="offer.txt")
+    task = await opened(call)
+    await call("POST", f"{TASKS}/{task['id']}/assign", json={"user": "grace"})
+    await call("POST", f"{TASKS}/{task['id']}/files", json={"files": [file.id]}, headers={"x-toolkit-user": "grace"})
+    link = await link_for(call, task["id"])
+    await store.storages.get().delete((await store.rows.find(file.id)).key)
+
+    assert (await call("GET", f"{LINKS}/{link['token']}/files/{file.id}")).status_code == 503
+
+
 async def test_an_answer_that_does_not_fit_keeps_the_link_and_what_was_typed(call: Caller) -> None:
     task = await opened(call)
     link = await link_for(call, task["id"])

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, Text, documented, read_json, stream
 from toolkit.api.bounds import Moment
+from toolkit.api.contents import respond_with
 from toolkit.api.form_files import read_files
 from toolkit.api.pages import After, Limit, Page, page_of
 from toolkit.api.security import requires
 from toolkit.api.services import MEBIBYTE, Installation
 from toolkit.errors import InvalidInput
-from toolkit.files import File, FileMetadata, disposition_of, plan_download, release
+from toolkit.files import File, FileMetadata, disposition_of, release
 
 router = APIRouter(prefix="/files", tags=["files"])
 
@@ -186,17 +186,4 @@ async def get_file_content(
     signed = await services.files.sign(metadata, disposition=disposition_of(metadata.filename, inline=False))
     if signed is not None:
         return RedirectResponse(signed, 307, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
-    delivery = plan_download(metadata, request.headers, inline=disposition == "inline")
-    if delivery.status not in {200, 206}:
-        return Response(status_code=delivery.status, headers=delivery.headers)
-    stack = AsyncExitStack()
-    # Opened before the answer begins: a file that is gone is still a proper error then.
-    chunks = await stack.enter_async_context(services.files.open(file_id, start=delivery.start, end=delivery.end))
-    return StreamingResponse(drain(stack, chunks), status_code=delivery.status, headers=delivery.headers)
-
-
-async def drain(stack: AsyncExitStack, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """``chunks`` to their end; then whatever they came from is closed."""
-    async with stack:
-        async for chunk in chunks:
-            yield chunk
+    return await respond_with(services.files, metadata, request.headers, inline=disposition == "inline")

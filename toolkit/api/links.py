@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -13,16 +12,15 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from toolkit.access import Permission
 from toolkit.api.bodies import Body, Text, documented, read, read_json
-from toolkit.api.files import drain
+from toolkit.api.contents import respond_with
 from toolkit.api.link_pages import page
 from toolkit.api.security import requires
 from toolkit.api.services import Installation, Services
 from toolkit.errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from toolkit.files import plan_download
 from toolkit.human import LinkService, NewLink, TaskDetail, TaskLink, TaskState, read_form
 
 router = APIRouter(tags=["human tasks"])
@@ -150,12 +148,8 @@ async def get_task_link_file(token: str, file_id: str, request: Request, service
         raise Conflict("this link has done its work: its task has ended, or it was used", state=task.state)
     if file_id not in {file.id for file in task.files}:
         raise NotFound("file", file_id)
-    delivery = plan_download(await services.files.metadata(file_id), request.headers, inline=False)
-    if delivery.status not in {200, 206}:
-        return Response(status_code=delivery.status, headers=delivery.headers)
-    stack = AsyncExitStack()
-    chunks = await stack.enter_async_context(services.files.open(file_id, start=delivery.start, end=delivery.end))
-    return StreamingResponse(drain(stack, chunks), status_code=delivery.status, headers=delivery.headers)
+    metadata = await services.files.metadata(file_id)
+    return await respond_with(services.files, metadata, request.headers, inline=False)
 
 
 def _links(services: Services) -> LinkService:
