@@ -202,6 +202,20 @@ async def test_of_a_form_with_a_file_that_is_refused_nothing_is_kept(call: Calle
     assert await _objects(store) == []
 
 
+async def test_the_files_of_a_form_together_are_no_larger_than_one_may_be(call: Caller, store: FileStore) -> None:
+    def parts(*sizes: int) -> list[Any]:
+        return [("files", (f"{n}.bin", bytes(size), "application/octet-stream")) for n, size in enumerate(sizes)]
+
+    refused = await call("POST", FILES, files=parts(999_999, 999_999, 3))
+
+    assert refused.status_code == 413
+    assert refused.json()["type"].endswith(":too-large")
+    assert "'2.bin'" in refused.json()["detail"]
+    assert await store.list_files() == []
+    assert await _objects(store) == []
+    assert (await call("POST", FILES, files=parts(999_999, 999_999, 2))).status_code == 201
+
+
 async def test_a_file_of_a_type_that_is_not_taken_is_refused_by_its_name(call: Caller, store: FileStore) -> None:
     store.limits = FileLimits(content_types=["image/*", "text/plain"])
     page = ("files", ("harmless.txt", b"<html><script>alert(1)</script>", "text/plain"))

@@ -87,8 +87,9 @@ async def upload_files(
 async def _store_form(request: Request, services: Installation, content_type: str) -> list[File]:
     """All files of the form, or none of them."""
     body = stream(request, limit=services.upload_bytes + MEBIBYTE)  # the form itself takes some bytes too
+    most_fields = services.files.limits.max_files + _MOST_OTHER_FIELDS
     async with aclosing(
-        read_files(content_type, body, most_fields=services.files.limits.max_files + _MOST_OTHER_FIELDS)
+        read_files(content_type, body, most_fields=most_fields, most_bytes=services.upload_bytes)
     ) as uploads:
         stored = await services.files.upload_all(uploads)
     if not stored:

@@ -17,7 +17,7 @@ _LONGEST_BOUNDARY = 200
 
 
 async def read_files(
-    content_type: str, body: AsyncIterator[bytes], *, most_fields: int = 200
+    content_type: str, body: AsyncIterator[bytes], *, most_fields: int = 200, most_bytes: int | None = None
 ) -> AsyncGenerator[Upload, None]:
     """The files of a ``multipart/form-data`` body, in fields of any name; other fields are passed over.
 
@@ -26,7 +26,9 @@ async def read_files(
 
     Raises:
         HTTPException: 400, the body is no form, is cut off, or has more than ``most_fields``.
+        LimitExceeded: the files have more than ``most_bytes`` together; raised by the content that is one too many.
     """
+    tally = _Tally(most_bytes)
     form = _Form(content_type, body, most_fields=most_fields)
     while (part := await form.next_part()) is not None:
         async with aclosing(form.content()) as content:
@@ -34,16 +36,35 @@ async def read_files(
                 continue
             first = await anext(content, b"")
             if first or part.filename:
-                chunks = _named(part.filename, first, content)
+                chunks = _named(part.filename, first, content, tally)
                 yield Upload(content=chunks, filename=part.filename, content_type=part.content_type or None)
 
 
-async def _named(filename: str, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+class _Tally:
+    """The bytes of all files of a form together."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._found = 0
+
+    def count(self, chunk: bytes) -> bytes:
+        """``chunk``, if it is not too much."""
+        self._found += len(chunk)
+        if self._most is not None and self._found > self._most:
+            raise LimitExceeded(
+                f"the files have {self._found} bytes or more together, at most {self._most} are taken",
+                limit=self._most,
+                found=self._found,
+            )
+        return chunk
+
+
+async def _named(filename: str, first: bytes, rest: AsyncIterator[bytes], tally: _Tally) -> AsyncGenerator[bytes, None]:
     """All chunks of a file. A body that grows too large is too large by this file."""
-    yield first
     try:
+        yield tally.count(first)
         async for chunk in rest:
-            yield chunk
+            yield tally.count(chunk)
     except LimitExceeded as error:
         name = clean_filename(filename)
         raise LimitExceeded(
