@@ -293,6 +293,20 @@ async def test_a_file_in_quarantine_is_given_out_when_somebody_releases_it(call:
     assert (await call("POST", f"{FILES}/{unknown}/release", json={"reason": "x"})).status_code == 404
 
 
+async def test_of_a_form_whose_scan_fails_nothing_is_kept(call: Caller, store: FileStore) -> None:
+    async def fail_at_the_second(file: File, chunks: AsyncIterator[bytes]) -> str | None:
+        if file.filename == "second.txt":
+            raise ConnectionError("the scanner is away")
+        return None
+
+    store.scan = fail_at_the_second
+    refused = await call("POST", FILES, files=TEXTS)
+
+    assert refused.status_code == 503
+    assert await store.list_files() == []
+    assert await _objects(store) == []
+
+
 async def test_a_storage_that_signs_is_where_a_download_is_sent(
     call: Caller, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

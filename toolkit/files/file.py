@@ -44,7 +44,9 @@ class File(BaseModel):
 
         Raises:
             LimitExceeded: the content is larger than the installation allows.
-            StorageError: the storage did not take it; nothing of it is kept.
+            FileQuarantined: its scan found something; it is kept for whoever looks into it.
+            StorageError: the storage did not take it, and nothing of it is kept; or its scan failed, which is made
+                again, and until then it is in quarantine.
         """
         return await current_store().upload(content, filename=filename, content_type=content_type)
 

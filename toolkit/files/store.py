@@ -86,7 +86,18 @@ class FileStore:
             InvalidInput: the content is none of the things that can be uploaded, or of a type that is not taken.
             NotFound: there is no storage of this name.
             FileNotStored: the storage did not take it.
+            FileQuarantined: its scan found something; it is kept.
+            StorageError: its scan failed; it is kept until a sweep has it scanned again.
         """
+        row = await self._store(content, filename=filename, content_type=content_type, storage=storage)
+        if self.scan is not None:
+            await judge(self, row, self.scan)
+        return FileMetadata.of(row).reference()
+
+    async def _store(
+        self, content: Content, *, filename: str, content_type: str | None, storage: str | None = None
+    ) -> FileRow:
+        """A new row and its bytes, in quarantine if there is a scan."""
         now = self.database.clock.now()
         file_id = new_id()
         key = f"{now:%Y/%m/%d}/{file_id}"
@@ -118,12 +129,12 @@ class FileStore:
             "A file was stored",
             extra={"event": "file.stored", "file_id": file_id, "size": row.size, "content_type": row.content_type},
         )
-        if self.scan is not None:
-            await judge(self, row, self.scan)
-        return FileMetadata.of(row).reference()
+        return row
 
     async def upload_all(self, uploads: AsyncIterable[Upload]) -> list[File]:
         """Store several files as they come, or none of them: who gets an error knows no ids to clean up with.
+
+        Only a file in which its scan finds something is kept, in quarantine.
 
         Raises:
             LimitExceeded: there are more than the limits allow.
@@ -133,9 +144,13 @@ class FileStore:
         try:
             async for upload in uploads:
                 self.limits.require_count(len(stored) + 1)
-                stored.append(
-                    await self.upload(upload.content, filename=upload.filename, content_type=upload.content_type)
-                )
+                row = await self._store(upload.content, filename=upload.filename, content_type=upload.content_type)
+                stored.append(FileMetadata.of(row).reference())
+                if self.scan is not None:
+                    await judge(self, row, self.scan)
+        except FileQuarantined:
+            await uninterrupted(self._take_back(stored[:-1]))
+            raise
         except BaseException:
             await uninterrupted(self._take_back(stored))
             raise
