@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.access import list_audit
 from toolkit.errors import FileQuarantined, NotFound
 from toolkit.files import File, FileStorages, FileStore, migrate_files, sweep_orphans, verify_files
 from toolkit.storage import Database
@@ -110,6 +111,25 @@ async def test_a_reader_that_comes_too_late_for_the_old_place_looks_again(store:
     await store.delete(file.id)
     with pytest.raises(NotFound):
         await store.read(file)
+
+
+@pytest.mark.parametrize("damage", ["gone", "short", "long"])
+async def test_bytes_that_were_lost_come_back_with_an_equal_upload(
+    store: FileStore, folder: Path, database: Database, damage: str
+) -> None:
+    old = [await store.upload(b"the same", filename=name) for name in "ab"]
+    (path,) = objects_in(folder)
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"the sam" if damage == "short" else b"the same!")
+
+    new = [await store.upload(b"the same", filename=name) for name in "cd"]
+
+    assert [await store.read(file) for file in (*old, *new)] == [b"the same"] * 4
+    assert len([path for path in objects_in(folder) if path.read_bytes() == b"the same"]) == 1
+    (entry, _) = await list_audit(database, object_kind="file", object_id=old[0].id)
+    assert (entry.action, entry.details) == ("file.restored", {"from": new[0].id})
 
 
 async def test_what_a_scan_says_of_one_file_holds_for_that_file(store: FileStore) -> None:

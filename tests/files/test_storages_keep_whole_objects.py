@@ -10,7 +10,7 @@ import pytest
 
 from toolkit.errors import StorageError
 from toolkit.files import Storage
-from toolkit.files.storages import BLOCK_BYTES
+from toolkit.files.storages import BLOCK_BYTES, holds
 
 KEY = "2026/01/31/01900000-0000-7000-8000-000000000001"
 
@@ -32,6 +32,16 @@ async def test_what_was_written_is_read_back(storage: Storage, size: int) -> Non
     await storage.write(KEY, blocks_of(content))
 
     assert await read(storage, KEY, 0, size) == content
+
+
+@pytest.mark.parametrize("size", [1, 2, BLOCK_BYTES])
+async def test_an_object_is_held_in_its_size_and_no_other(storage: Storage, size: int) -> None:
+    assert not await holds(storage, KEY, size=size)
+    await storage.write(KEY, blocks_of(bytes(size)))
+
+    assert await holds(storage, KEY, size=size)
+    assert not await holds(storage, KEY, size=size + 1)
+    assert size == 1 or not await holds(storage, KEY, size=size - 1)
 
 
 async def test_any_range_is_read_by_itself(storage: Storage) -> None:

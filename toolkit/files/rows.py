@@ -97,14 +97,27 @@ class FileRows:
                 return
             after = rows[-1].id
 
-    async def insert(self, row: FileRow, *, shares: bool) -> None:
+    async def find_equal(self, row: FileRow) -> str | None:
+        """The key of the oldest file of the same storage with equal content."""
+        query = select(FileRow.key).where(*_equal_to(row)).order_by(col(FileRow.id)).limit(1)
+        async with self._database.session() as session:
+            return (await session.exec(query)).first()
+
+    async def insert(self, row: FileRow, *, shares: str | None = None, replaces: str | None = None) -> None:
         """Keep ``row`` with its audit entry.
 
-        With ``shares`` it gets the place of an older file of the same storage with equal content, if there is one.
+        It gets the object ``shares`` of a file with equal content, if that is still there. Files whose object
+        ``replaces`` is damaged get the one of ``row``.
         """
         async with self._database.session() as session:
-            if shares and (place := await _lock_equal(session, row)) is not None:
-                row.storage, row.key = place
+            if shares is not None and await _lock_equal(session, row, key=shares):
+                row.key = shares
+            if replaces is not None:
+                for id_ in await _move(session, storage=row.storage, key=replaces, to=(row.storage, row.key)):
+                    details = {"from": row.id}
+                    await record_audit(
+                        session, action="file.restored", object_kind="file", object_id=id_, details=details
+                    )
             session.add(row)
             await record_audit(
                 session,
@@ -119,15 +132,8 @@ class FileRows:
 
         How many files share it; 0 if it was moved or deleted meanwhile.
         """
-        sharing = (col(FileRow.storage) == row.storage, col(FileRow.key) == row.key)
         async with self._database.session() as session:
-            # An upload that is about to share the object holds one of its rows: after this nobody does, and the second
-            # statement sees the row that it wrote.
-            await session.exec(update(FileRow).where(*sharing).values(key=row.key))
-            moved = await session.exec(
-                update(FileRow).where(*sharing).values(storage=storage, key=key).returning(col(FileRow.id))
-            )
-            ids = sorted(id_ for (id_,) in moved)
+            ids = await _move(session, storage=row.storage, key=row.key, to=(storage, key))
             for id_ in ids:
                 details = {"from": row.storage, "to": storage}
                 await record_audit(session, action="file.moved", object_kind="file", object_id=id_, details=details)
@@ -154,15 +160,32 @@ async def is_shared(session: AsyncSession, row: FileRow) -> bool:
     return (await session.exec(query.limit(1))).first() is not None
 
 
-async def _lock_equal(session: AsyncSession, row: FileRow) -> tuple[str, str] | None:
-    """Storage and key of the oldest file with equal content, which stays there until the transaction ends."""
+async def _move(session: AsyncSession, *, storage: str, key: str, to: tuple[str, str]) -> list[str]:
+    """Say of all files that have the object ``key`` that it is elsewhere; which these are."""
+    sharing = (col(FileRow.storage) == storage, col(FileRow.key) == key)
+    # An upload that is about to share the object holds one of its rows: after this nobody does, and the second
+    # statement sees the row that it wrote.
+    await session.exec(update(FileRow).where(*sharing).values(key=key))
+    new_storage, new_key = to
+    moved = await session.exec(
+        update(FileRow).where(*sharing).values(storage=new_storage, key=new_key).returning(col(FileRow.id))
+    )
+    return sorted(id_ for (id_,) in moved)
+
+
+def _equal_to(row: FileRow) -> tuple[Any, ...]:
+    return (col(FileRow.sha256) == row.sha256, col(FileRow.size) == row.size, col(FileRow.storage) == row.storage)
+
+
+async def _lock_equal(session: AsyncSession, row: FileRow, *, key: str) -> bool:
+    """Whether a file with equal content has the object ``key``; it stays there until the transaction ends."""
     oldest = (
         select(col(FileRow.id))
-        .where(col(FileRow.sha256) == row.sha256, col(FileRow.size) == row.size, col(FileRow.storage) == row.storage)
+        .where(*_equal_to(row), col(FileRow.key) == key)
         .order_by(col(FileRow.id))
         .limit(1)
         .scalar_subquery()
     )
-    held = update(FileRow).where(col(FileRow.id) == oldest).values(sha256=row.sha256)
-    found = (await session.exec(held.returning(col(FileRow.storage), col(FileRow.key)))).first()
-    return None if found is None else (found[0], found[1])
+    # Looked at again when the row is ours: it may have been moved while we waited for it.
+    held = update(FileRow).where(col(FileRow.id) == oldest, *_equal_to(row), col(FileRow.key) == key)
+    return (await session.exec(held.values(sha256=row.sha256).returning(col(FileRow.id)))).first() is not None

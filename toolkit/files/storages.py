@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from toolkit.errors import ConfigurationError, NotFound
+from toolkit.errors import ConfigurationError, NotFound, StorageError
 
 BLOCK_BYTES: Final = 1024 * 1024
 """Bytes are moved in blocks of this size: large enough that a thread for each costs nothing, small enough to forget."""
@@ -60,6 +61,18 @@ class Storage(Protocol):
 
     async def sign(self, key: str, *, seconds: int, disposition: str, content_type: str) -> str | None:
         """An address under which anybody may fetch ``key`` for so long; ``None`` where that is not offered."""
+
+
+async def holds(storage: Storage, key: str, *, size: int) -> bool:
+    """Whether ``storage`` has an object ``key`` of ``size`` bytes, as far as it can say now."""
+    if size == 0:
+        return True  # nothing is read of it
+    try:
+        # The last byte, and one more where there is one.
+        async with aclosing(storage.read(key, start=size - 1, end=size + 1)) as chunks:
+            return len(await anext(chunks, b"")) == 1
+    except StorageError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

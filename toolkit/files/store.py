@@ -17,21 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolkit.access import current_principal, record_audit
-from toolkit.errors import (
-    FileInUse,
-    FileNotStored,
-    FileQuarantined,
-    InvalidInput,
-    NotFound,
-    StorageError,
-)
+from toolkit.errors import FileInUse, FileNotStored, FileQuarantined, InvalidInput, NotFound, StorageError
 from toolkit.files.detection import detect
 from toolkit.files.file import File, FileMetadata
 from toolkit.files.names import clean_filename
 from toolkit.files.parts import report_leftover
 from toolkit.files.rows import LONGEST_PAGE, FileFilter, FileRows, is_shared, lock_row
 from toolkit.files.scanning import Scan, judge
-from toolkit.files.storages import FileStorages, Storage
+from toolkit.files.storages import FileStorages, Storage, holds
 from toolkit.files.tables import FileRow
 from toolkit.files.threads import uninterrupted
 from toolkit.files.uploads import Content, FileLimits, Meter, Upload
@@ -317,7 +310,11 @@ class FileStore:
         """Write the row of bytes that are there; or take the bytes away again, if they are not needed."""
         own = row.key
         try:
-            await uninterrupted(self.rows.insert(row, shares=self.stores_once))
+            equal = await self.rows.find_equal(row) if self.stores_once else None
+            if equal is None or await holds(place, equal, size=row.size):
+                await uninterrupted(self.rows.insert(row, shares=equal))
+            else:  # theirs were lost, and ours are the same
+                await uninterrupted(self.rows.insert(row, replaces=equal))
         except BaseException:
             await uninterrupted(self._withdraw(place, file_id=row.id, key=own))
             raise
