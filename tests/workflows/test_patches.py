@@ -56,12 +56,12 @@ async def test_branches_of_one_run_agree_on_a_patch(start_engine: StartEngine) -
     assert await finished(new, second.id) == '["X","Y"]'
 
 
-may_end = asyncio.Event()
+may_end: list[asyncio.Event] = []  # the last is that of the test under way
 
 
 @step()
 async def hold_up() -> None:
-    await may_end.wait()
+    await may_end[-1].wait()
 
 
 @workflow(name="win")
@@ -82,7 +82,7 @@ async def win_2() -> str:
 
 
 async def test_a_branch_that_had_won_before_the_patch_keeps_its_way(start_engine: StartEngine) -> None:
-    may_end.clear()
+    may_end.append(asyncio.Event())
     old = await start_engine(win_1, drain_seconds=0.0)
     run = await old.start(win_1)
 
@@ -91,7 +91,7 @@ async def test_a_branch_that_had_won_before_the_patch_keeps_its_way(start_engine
 
     await until(has_won)
     new = await deploy(start_engine, old, win_2)
-    may_end.set()
+    may_end[-1].set()
 
     assert await finished(new, run.id) == '"a"'
 

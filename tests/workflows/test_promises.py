@@ -409,7 +409,7 @@ async def test_closing_takes_what_is_about_to_wait_along(
 
     async def close_and_commit(self: Commits, operations: Sequence[Operation]) -> Sequence[Any]:
         about = OpenWait if waits is wait_twice else Suspend  # one wait takes its run along, of two none does
-        if not closing and [type(operation) for operation in operations] == [about]:
+        if not closing and any(isinstance(operation, about) for operation in operations):
             closing.append(asyncio.create_task(engine.close()))
             await asyncio.sleep(0)  # in which it gives up all copies
         return await commit(self, operations)
