@@ -4,22 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config import Settings, load_settings
-from toolkit.errors import ConfigurationError
+from tests.config.test_values import load, refused
 from toolkit.human.courier import ASKING
-
-
-def load(tmp_path: Path, text: str, **environ: str) -> Settings:
-    path = tmp_path / "toolkit.yaml"
-    path.write_text(text, "utf-8")
-    return load_settings(config=path, environ=environ)
-
-
-def refused(tmp_path: Path, text: str, **environ: str) -> ConfigurationError:
-    with pytest.raises(ConfigurationError) as caught:
-        load(tmp_path, text, **environ)
-    assert caught.value.__cause__ is None
-    return caught.value
 
 
 @pytest.mark.parametrize(
