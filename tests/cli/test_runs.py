@@ -182,6 +182,7 @@ def test_what_is_not_said_clearly_is_refused(post: Post) -> None:
     assert "not both" in post.refused("cancel", "a-run", "--all")
     assert "there is no state 'done'" in post.refused("list", "--state", "done")
     assert "is no moment" in post.refused("list", "--since", "soon")
+    assert "the whole id of the last one" in post.refused("list", "--after", "nope")
     assert "cannot be used" in post.refused("list", "--attribute", "total")
     assert "PATH=JSON" in post.refused("fork", "a-run", "--result", "pay/0=done")
 

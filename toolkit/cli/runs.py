@@ -85,6 +85,9 @@ def list_runs(
         paused=paused,
     )
 
+    if after is not None and not re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", after):
+        raise ConfigurationError(f"--after {after!r} is no run; give the whole id of the last one of the page before")
+
     async def work(engine: Engine) -> list[RunSummary]:
         return await engine.list_runs(where, after=after, limit=limit)
 
