@@ -58,6 +58,7 @@ OPERATIONS = {
     "get_user",
     "put_user",
     "delete_user",
+    "list_audit",
     "list_groups",
     "put_group",
     "delete_group",

@@ -28,6 +28,7 @@ EXPECTED = {
     "POST /toolkit/v1/files": Permission.FILES_WRITE,
     "GET /toolkit/v1/files/{file_id}": Permission.FILES_READ,
     "GET /toolkit/v1/files/{file_id}/content": Permission.FILES_READ,
+    "GET /toolkit/v1/audit": Permission.AUDIT_READ,
     "GET /toolkit/v1/health/live": Permission.HEALTH_READ,
     "GET /toolkit/v1/health/ready": Permission.HEALTH_READ,
     "GET /toolkit/v1/human-tasks": Permission.TASKS_READ,

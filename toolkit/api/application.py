@@ -13,6 +13,7 @@ from toolkit.api import (
     agent_evaluations,
     agent_events,
     agents,
+    audit_trail,
     decisions,
     directory,
     events,
@@ -54,6 +55,7 @@ _ROOMS = (
     rule_tables.router,
     decisions.router,
     events.router,
+    audit_trail.router,
     health.router,
 )
 
