@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchmarks.engine import sizes
-from benchmarks.engine.figures import Figures, per_step, resident_bytes, spread
+from benchmarks.engine.figures import Figures, a_millisecond, per_step, resident_bytes, spread
 from toolkit.garbage import collect_rarely
 from toolkit.storage import Database, Query, both
 from toolkit.workflows import Engine, Workflow, gather, step, wait_for_event, workflow
@@ -176,7 +176,7 @@ async def long_wait(engine: Engine) -> Figures:
     handle = await engine.start(many_steps_and_waits, sizes.LONG_WAIT_STEPS)
     for _ in range(sizes.LONG_WAIT_STEPS // sizes.STEPS_A_WAIT):
         await about_to_wait.get()
-        await asyncio.sleep(0.001)
+        await a_millisecond()
         await engine.emit_event("go", run_id=handle.id)
     took = await handle.result()
     return per_step(took, perf_counter() - began)

@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSConfig
 from pydantic import BaseModel
 
 from benchmarks.engine import sizes
-from benchmarks.engine.figures import Figures, per_step, resident_bytes, spread
+from benchmarks.engine.figures import Figures, a_millisecond, per_step, resident_bytes, spread
 from toolkit.garbage import collect_rarely
 
 _POLL_SECONDS = 1.0
@@ -147,7 +147,7 @@ async def long_wait() -> Figures:
     handle = await DBOS.start_workflow_async(many_steps_and_waits, sizes.PEER_LONG_WAIT_STEPS)
     for _ in range(sizes.PEER_LONG_WAIT_STEPS // sizes.STEPS_A_WAIT):
         await about_to_wait.get()
-        await asyncio.sleep(0.001)
+        await a_millisecond()
         await DBOS.send_async(handle.workflow_id, "go on", "go")
     return per_step(await handle.get_result(), perf_counter() - began)
 
