@@ -49,7 +49,7 @@ async def test_an_event_for_one_run_touches_no_other_that_waits_for_the_same_key
     await engine.emit_event("approval", "yes", run_id=runs[20].id)
 
     assert await asyncio.wait_for(runs[20].result(), 10) == "yes"
-    assert max(locked) <= 2
+    assert max(locked, default=0) <= 2  # on PostgreSQL it is one statement, which locks no other either
     assert len(await engine.list_runs(state=RunState.SUSPENDED, limit=100)) == 49
 
 

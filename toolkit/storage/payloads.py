@@ -11,10 +11,11 @@ import base64
 import logging
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from toolkit.storage.connections import DataRejected, StorageUnavailable
-from toolkit.storage.statements import Query, Request, Row, Rows, Statement, Together
+from toolkit.storage.statements import Request, Row, Rows, Statement, Together
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class Payloads:
             return self._encoded_rows(request)
         if not request.statement.payloads:
             return request
-        return Query(request.statement, self.encoded_values(request.statement, request.parameters))
+        return replace(request, parameters=self.encoded_values(request.statement, request.parameters))
 
     def encoded_values(self, statement: Statement, values: Sequence[Any]) -> Sequence[Any]:
         """One row of parameters with its payloads encoded."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
 from toolkit.storage.payloads import Payloads
-from toolkit.storage.statements import Query, Request, Row, Rows, Script, Together, in_one
+from toolkit.storage.statements import Query, Request, Row, Script, Together, in_one
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ async def _advance(connection: Any, script: Script[T], payloads: Payloads | None
         while True:
             if payloads is not None:
                 request = payloads.encoded(request)
-            if isinstance(request, Rows) and request.is_alone:
+            if not isinstance(request, Together) and request.is_alone:
                 request = script.send(await _perform_alone(connection, request))
                 continue
             if not has_begun:

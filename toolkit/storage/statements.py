@@ -48,10 +48,11 @@ class Statement:
 
 @dataclass(slots=True)
 class Query:
-    """Execute ``statement`` once; the reply is its rows."""
+    """Execute ``statement`` once; the reply is its rows. One that ``is_alone`` is in no transaction, as with rows."""
 
     statement: Statement
     parameters: Sequence[Any] = ()
+    is_alone: bool = False
 
 
 @dataclass(slots=True)

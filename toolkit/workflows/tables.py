@@ -223,8 +223,8 @@ class EventRow(Table, table=True):
 
     __tablename__ = "toolkit_event"
     __table_args__ = (
-        # numbering: the highest number of a key
-        Index("ix_toolkit_event_key", "key", "seq"),
+        # numbering: the highest number of a key; none is given twice
+        Index("uq_toolkit_event_seq", "key", "seq", unique=True),
         # matching: the lowest number above a cursor, of those for everybody and of those for one run
         Index("ix_toolkit_event_target", "key", "run_id", "seq"),
         # numbering: what a caller's transaction has left for the engine

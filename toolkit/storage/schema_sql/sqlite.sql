@@ -128,10 +128,10 @@ CREATE TABLE toolkit_event (
     created_at TEXT NOT NULL,
     CONSTRAINT pk_toolkit_event PRIMARY KEY (id)
 );
-CREATE INDEX ix_toolkit_event_key ON toolkit_event ("key", seq);
 CREATE INDEX ix_toolkit_event_target ON toolkit_event ("key", run_id, seq);
 CREATE INDEX ix_toolkit_event_unnumbered ON toolkit_event (id) WHERE seq IS NULL;
 CREATE UNIQUE INDEX uq_toolkit_event_key ON toolkit_event ("key", idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX uq_toolkit_event_seq ON toolkit_event ("key", seq);
 CREATE TABLE toolkit_file (
     id TEXT NOT NULL,
     filename TEXT NOT NULL,

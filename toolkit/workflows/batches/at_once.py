@@ -1,25 +1,37 @@
 """Batches in which there is nothing to decide, each in one statement that is a transaction of its own.
 
 Nothing but checkpoints, but starts, but ends, or but runs that go to wait: most of what a busy process writes, and all
-that a lone run of plain steps does. The statement keeps everything or nothing; when it kept nothing, there is more to
-decide than it can, and the batch goes the usual way.
+that a lone run of plain steps does. To a server, also a lone wait that is all its run does, and a lone event that one
+run waits for. The statement keeps everything or nothing; when it kept nothing, there is more to decide than it can,
+and the batch goes the usual way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeGuard
 
-from toolkit.storage import Rows, Script, read_moment
+from toolkit.storage import Query, Rows, Script, read_moment
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches.starts import KEPT, KEPT_BUT_CANCELLED
 from toolkit.workflows.batches.state import Worker
 from toolkit.workflows.failures import summary_of
-from toolkit.workflows.operations import FinishRun, Operation, RecordStep, StartRun, Suspend
-from toolkit.workflows.outcomes import Effects, EndedRun, Fate, Finished, Suspended
+from toolkit.workflows.operations import (
+    EmitEvent,
+    FinishRun,
+    NewEvent,
+    OpenWait,
+    Operation,
+    RecordStep,
+    StartRun,
+    StepRecord,
+    Suspend,
+)
+from toolkit.workflows.outcomes import Effects, Emitted, EndedRun, Fate, Finished, Suspended, WaitOpened
 from toolkit.workflows.rows import begun_run, new_run_values, started_run
-from toolkit.workflows.states import RunState, StepState
+from toolkit.workflows.states import RunState, StepKind, StepState
 
 Kept = tuple[list[Any], Effects]
 
@@ -125,9 +137,85 @@ def _is_plain_end(operation: FinishRun) -> bool:
     )
 
 
+# An event and the wait for it, each alone -----------------------------------------------------------------------------
+
+
+def _open_wait(operations: Sequence[Any], worker: Worker, own_now: datetime | None) -> Script[Kept | None]:
+    operation: OpenWait = operations[0]
+    wait, suspension = operation.wait, operation.suspension
+    if len(operations) > 1 or not worker.is_far or suspension is None or not _is_plain_wait(operation):
+        return None
+    values = [wait.id, wait.run_id, wait.path, wait.name, wait.kind, wait.event_key, wait.after_seq, wait.deadline_at]
+    cancel_mode = suspension.cancel_mode and suspension.cancel_mode.value
+    fence = [operation.epoch, worker.id, suspension.due_at, cancel_mode, own_now]
+    rows = yield Rows(sql.OPEN_WAIT_AT_ONCE, [(*values, wait.created_at, *fence)], is_alone=True)
+    if not rows:
+        return None
+    effects = Effects()
+    if wait.event_key is not None:
+        look = [wait.event_key, wait.after_seq, wait.run_id]
+        ((is_behind,),) = yield Query(sql.IS_BEHIND, look, is_alone=True)
+        effects.unmatched.update([wait.event_key] if is_behind else ())
+    opened = replace(wait, created_at=read_moment(rows[0][0]))
+    return [WaitOpened(Fate.KEPT, wait=opened, is_suspended=True)], effects
+
+
+def _is_plain_wait(operation: OpenWait) -> bool:
+    wait = operation.wait
+    return (
+        (wait.hears_events or wait.kind == StepKind.TIMER)
+        and wait.reference is None
+        and wait.arguments is None
+        and wait.display_name is None
+        and operation.child is None
+        and not operation.attached
+        and operation.watched is None
+        and operation.since is None
+        and not operation.is_from_now
+    )
+
+
+def _emit(operations: Sequence[Any], worker: Worker, own_now: datetime | None) -> Script[Kept | None]:
+    event: NewEvent = operations[0].event
+    if len(operations) > 1 or not worker.is_far or worker.room < 1 or event.idempotency_key is not None:
+        return None
+    statement = sql.EMIT_AT_ONCE if event.run_id is None else sql.EMIT_TO_RUN_AT_ONCE
+    result = event.payload or "null"
+    values = (event.id, event.key, event.run_id, event.payload, result, worker.id, own_now)
+    rows = yield Rows(statement, [values], is_alone=True)
+    if not rows:
+        return None
+    ((run_id, path, name, began_at, now, epoch, seq, is_delivered),) = rows
+    effects = Effects(now=read_moment(now))
+    if is_delivered:
+        effects.woken = [(run_id, epoch, epoch + 1)]
+        effects.delivered = [
+            StepRecord(
+                run_id=run_id,
+                path=path,
+                name=name,
+                kind=StepKind.WAIT,
+                state=StepState.SUCCEEDED,
+                started_at=began_at,
+                ended_at=max(now, began_at),
+                result=result,
+                epoch=epoch + 1,
+                event_seq=seq,
+            )
+        ]
+    is_awaited = not is_delivered
+    if event.run_id is None:  # a run that waits opens no wait meanwhile; other runs may have
+        ((more,),) = yield Query(sql.IS_AWAITED, [event.key, seq], is_alone=True)
+        is_awaited = is_awaited or more
+    effects.unmatched.update([event.key] if is_awaited else ())
+    return [Emitted(is_new=True, is_same=True)], effects
+
+
 _WAYS: dict[type, Callable[[Sequence[Any], Worker, datetime | None], Script[Kept | None]]] = {
     RecordStep: _record,
     StartRun: _start,
     FinishRun: _finish,
     Suspend: _suspend,
+    OpenWait: _open_wait,
+    EmitEvent: _emit,
 }

@@ -116,7 +116,7 @@ class Events(Waits):
             return {}
         fresh = yield from self._redirect(fresh)
         found: dict[str, int | None] = dict((yield Query(sql.LAST_NUMBERS, [keys])))
-        self.last_numbers = {key: found.get(key) or 0 for key in keys}
+        self.last_numbers = {key: number or 0 for key, number in found.items()}
         last = dict(self.last_numbers)
         news: dict[str, list[tuple[int, str | None, str | None]]] = defaultdict(list)
         for id_, key, run_id, wait_id, payload in self.left:

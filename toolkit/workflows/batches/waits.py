@@ -56,8 +56,8 @@ class Waits(Starts):
         """The number up to which a wait leaves out events that exist already, if that is beyond its own cursor."""
         key, number = operation.wait.event_key, 0
         if operation.is_from_now:
-            rows = yield Query(sql.LAST_NUMBERS, [[key]])
-            number = int(rows[0][1]) if rows else 0
+            ((_, last),) = yield Query(sql.LAST_NUMBERS, [[key]])
+            number = last or 0
         elif operation.since is not None:
             number = int((yield Query(sql.NUMBER_BEFORE, [key, operation.since]))[0][0])
         return number if number > operation.wait.after_seq else 0

@@ -56,6 +56,13 @@ from toolkit.workflows.statements.waits import (
     OPEN_WAITS_OF_RUNS,
     WAITS_BY_ID,
 )
+from toolkit.workflows.statements.waits_at_once import (
+    EMIT_AT_ONCE,
+    EMIT_TO_RUN_AT_ONCE,
+    IS_AWAITED,
+    IS_BEHIND,
+    OPEN_WAIT_AT_ONCE,
+)
 from toolkit.workflows.statements.workers import (
     BEAT,
     CLAIMED_RUNS,
@@ -83,6 +90,8 @@ __all__ = [
     "DUE_RUNS",
     "DUE_SUSPECTS",
     "DUE_WAITS_OF_RUNS",
+    "EMIT_AT_ONCE",
+    "EMIT_TO_RUN_AT_ONCE",
     "END_WAITS",
     "EXISTING_RUNS",
     "FAMILIES",
@@ -97,6 +106,8 @@ __all__ = [
     "INSERT_RUNS",
     "INSERT_STEPS",
     "INSERT_WAITS",
+    "IS_AWAITED",
+    "IS_BEHIND",
     "KEEP_SCHEDULES",
     "LAST_BEAT",
     "LAST_NUMBERS",
@@ -118,6 +129,7 @@ __all__ = [
     "OPEN_WAITS_OF_KEYS",
     "OPEN_WAITS_OF_PAIRS",
     "OPEN_WAITS_OF_RUNS",
+    "OPEN_WAIT_AT_ONCE",
     "OVERDUE_RUNS",
     "PAUSE_SCHEDULE",
     "RECORD_AT_ONCE",

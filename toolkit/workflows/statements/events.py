@@ -16,10 +16,12 @@ STILL_UNNUMBERED = Statement(
     postgresql="SELECT id FROM toolkit_event WHERE seq IS NULL AND id = ANY($1::text[])",
 )
 
+# A look at the end of the index for each key: grouped by key, each of its events would be read.
 LAST_NUMBERS = Statement(
     "last numbers",
-    sqlite="SELECT key, max(seq) FROM toolkit_event WHERE key IN (SELECT value FROM json_each(?1)) GROUP BY key",
-    postgresql="SELECT key, max(seq) FROM toolkit_event WHERE key = ANY($1::text[]) GROUP BY key",
+    sqlite="SELECT value, (SELECT max(seq) FROM toolkit_event WHERE key = value) FROM json_each(?1)",
+    postgresql="""SELECT k.key, (SELECT max(seq) FROM toolkit_event AS e WHERE e.key = k.key)
+                  FROM unnest($1::text[]) AS k(key)""",
 )
 
 # The highest number of a key before a moment: a wait may leave out what came earlier.
