@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.workflows.test_batches import NOW, rows, run_batch, start, worker, write
-from toolkit.storage import CompressedPayloads, Database, Deferred, Request, Script
+from toolkit.storage import CompressedPayloads, Database, Deferred, OutcomeUnknown, Request, Script
+from toolkit.workflows import statements as sql
 from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     CancelRun,
@@ -256,6 +257,23 @@ async def test_a_wait_that_began_before_an_event_for_all_had_the_key_is_looked_f
     assert effects.unmatched == {"news"}
     _, effects = await run_batch(server, DeliverEvents(["news"]))
     assert [(record.run_id, record.result) for record in effects.delivered] == [("other", "1")]
+
+
+async def test_a_look_that_is_refused_leaves_the_outcome_unknown(
+    server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again as a whole, the event would be kept twice, or refused although it was kept."""
+    refused = replace(sql.IS_AWAITED, postgresql="SELECT $2::bigint / 0 WHERE $1::text IS NOT NULL")
+    monkeypatch.setattr(sql, "IS_AWAITED", refused)
+    await run_batch(server, start())
+    await run_batch(server, waits())
+
+    with pytest.raises(OutcomeUnknown):
+        await run_batch(server, tells("1"))
+
+    assert await rows(server, "SELECT state, epoch FROM toolkit_run") == [("running", 2)]
+    assert await rows(server, "SELECT id, seq FROM toolkit_event") == [("event-1", 1)]
+    assert await rows(server, "SELECT 1") == [(1,)]
 
 
 async def test_a_number_that_was_given_meanwhile_is_not_given_again(server: Database, other: Database) -> None:

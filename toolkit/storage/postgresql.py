@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from toolkit.errors import ConfigurationError
 from toolkit.storage.connections import DataRejected, OutcomeUnknown, StorageUnavailable
 from toolkit.storage.payloads import Payloads
-from toolkit.storage.statements import Query, Request, Row, Script, Together, in_one
+from toolkit.storage.statements import Query, Request, Row, Rows, Script, Together, in_one
 
 T = TypeVar("T")
 
@@ -172,13 +172,19 @@ async def _advance(connection: Any, script: Script[T], payloads: Payloads | None
         return end.value, has_begun
 
 
-async def _perform_alone(connection: Any, request: Request) -> list[Row]:
-    """One statement, which the server commits by itself; it returns no payload."""
+async def _perform_alone(connection: Any, request: Rows | Query) -> list[Row]:
+    """One statement, which the server commits by itself; it returns no payload.
+
+    A query looks at what such a statement has left: when it fails, that is on record and nobody has heard of it.
+    """
     try:
         return await perform(connection, request)
     except BaseException as error:
-        if _is_refusal(error) or isinstance(_as_storage_error(error), DataRejected):
+        is_refused = _is_refusal(error) or isinstance(_as_storage_error(error), DataRejected)
+        if is_refused and isinstance(request, Rows):
             raise
+        if is_refused:
+            raise OutcomeUnknown(f"PostgreSQL refused to look at what was committed: {error}") from error
         connection.terminate()
         raise OutcomeUnknown(f"the connection to PostgreSQL broke during a commit: {error}") from error
 
