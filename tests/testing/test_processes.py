@@ -179,13 +179,17 @@ async def test_a_crash_comes_where_it_was_said(database_url: str, crash: object,
     clock = VirtualClock()
     async with running_process(database_url, long_way, clock=clock, crash=crash) as first:  # type: ignore[arg-type]
         run = await first.start(long_way)
-        finishing = asyncio.ensure_future(first.finish(run))
-        await first.has_crashed.wait()
-        finishing.cancel()
-        await first.kill()
+        await first.until_crashed(run)
     async with running_process(database_url, long_way, clock=clock) as second:
         await second.finish(run.id)
     assert done.count("first") == performed
+
+
+async def test_a_crash_that_does_not_come_is_said_with_where_it_could_have(database_url: str) -> None:
+    async with running_process(database_url, long_way, crash=crash_before("due/0")) as process:
+        run = await process.start(long_way)
+        with pytest.raises(AssertionError, match=r"did not crash before due/0: it made \d+ commits, .*do/0"):
+            await process.until_crashed(run)
 
 
 async def test_every_third_point_is_fewer() -> None:

@@ -163,6 +163,29 @@ class Process:
             scheduled = await self._next_scheduled()  # what others do meanwhile happens on the way
             self.clock.turn_to(moment if scheduled is None else min(moment, scheduled))
 
+    async def until_crashed(self, run: RunHandle[Any] | str) -> None:
+        """Return when the process has come to its :class:`Crash`; time passes as in :meth:`result`.
+
+        Raises:
+            AssertionError: the run has ended without it, or as for :meth:`result`; says which commits there were.
+        """
+        finishing = asyncio.ensure_future(self.finish(run))
+        crashing = asyncio.ensure_future(self.has_crashed.wait())
+        await asyncio.wait([finishing, crashing], return_when=asyncio.FIRST_COMPLETED)
+        crashing.cancel()
+        if self.has_crashed.is_set():
+            self.database.cut()
+            finishing.cancel()
+            await asyncio.wait([finishing])
+            return
+        finishing.result()
+        commits = self.database.commits
+        paths = dict.fromkeys(name for written in commits for name in written if "/" in name)
+        raise AssertionError(
+            f"the run ended and the process did not crash {self.database.crash}: it made {len(commits)} commits, with "
+            f"the paths {', '.join(paths) or '(none)'}"
+        )
+
     async def advance(self, by: timedelta | float) -> None:
         """Let time pass, stopping at each moment at which something is due until that has been done."""
         target = self.clock.now() + (by if isinstance(by, timedelta) else timedelta(seconds=by))
