@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from toolkit.access.authenticators import (
-    ApiKey,
-    ApiKeyAuthenticator,
-    Authenticator,
-    ChainAuthenticator,
-    DevelopmentAuthenticator,
-    NewApiKey,
-    new_api_key,
-    parse_api_keys,
-)
-from toolkit.access.origins import LOCAL_HOSTS, Refusal, judge_host, judge_origin, judge_request
 from toolkit.access.permissions import PUBLIC, Permission, Permissions, parse_permissions
 from toolkit.access.policies import Decision, Policy, allow, require
 from toolkit.access.principals import (
@@ -29,6 +19,17 @@ from toolkit.access.principals import (
 
 if TYPE_CHECKING:
     from toolkit.access.audit import AuditEntry, audit_change, list_audit, record_audit
+    from toolkit.access.authenticators import (
+        ApiKey,
+        ApiKeyAuthenticator,
+        Authenticator,
+        ChainAuthenticator,
+        DevelopmentAuthenticator,
+        NewApiKey,
+        new_api_key,
+        parse_api_keys,
+    )
+    from toolkit.access.origins import LOCAL_HOSTS, Refusal, judge_host, judge_origin, judge_request
 
 __all__ = [
     "ANONYMOUS",
@@ -66,10 +67,27 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The audit trail needs SQLAlchemy, which telling principals apart does not: load it when it is asked for."""
-    if name in {"AuditEntry", "audit_change", "list_audit", "record_audit"}:
-        from toolkit.access import audit
+_MODULES = {
+    "audit": ("AuditEntry", "audit_change", "list_audit", "record_audit"),
+    "authenticators": (
+        "ApiKey",
+        "ApiKeyAuthenticator",
+        "Authenticator",
+        "ChainAuthenticator",
+        "DevelopmentAuthenticator",
+        "NewApiKey",
+        "new_api_key",
+        "parse_api_keys",
+    ),
+    "origins": ("LOCAL_HOSTS", "Refusal", "judge_host", "judge_origin", "judge_request"),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
-        return getattr(audit, name)
+
+def __getattr__(name: str) -> Any:
+    """What tells requests apart, and the trail with its SQLAlchemy, are loaded when they are asked for: an engine tells
+    principals apart, and needs neither.
+    """
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
