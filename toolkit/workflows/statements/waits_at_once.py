@@ -83,6 +83,7 @@ def _emit(of_run: str) -> Statement:
     depends on the event refers to the row that was kept. Rows are found by values, not by joins: PostgreSQL keeps the
     plan that it makes while the tables are small, and would read all of them for a join.
     """
+    is_behind = _IS_BEHIND.format(key="v.key", after_seq="one.after_seq", run_id="one.run_id")
     return for_rows(
         INSERT_EVENTS.name,
         {
@@ -106,22 +107,20 @@ def _emit(of_run: str) -> Statement:
                                WHERE event_key = v.key {of_run} AND state = 'open' AND kind = 'wait' LIMIT 2) AS w
                            JOIN toolkit_run AS r ON r.id = w.run_id),
                        one AS MATERIALIZED (
-                           SELECT * FROM waiting WHERE is_plain AND (SELECT count(*) FROM waiting) = 1),
-                       held AS MATERIALIZED (SELECT {_HOLD.format(key="v.key")} AS is_held FROM v, one),
+                           SELECT w.*, coalesce((SELECT max(seq) FROM toolkit_event WHERE key = v.key), 0) + 1 AS seq
+                           FROM v, waiting AS w WHERE w.is_plain AND (SELECT count(*) FROM waiting) = 1),
                        locked AS MATERIALIZED (
-                           SELECT r.is_as_seen FROM v CROSS JOIN one CROSS JOIN LATERAL (
+                           SELECT {_HOLD.format(key="v.key")} AS is_held, r.is_as_seen
+                           FROM v CROSS JOIN one CROSS JOIN LATERAL (
                                SELECT epoch = one.epoch AND warm_worker = v.worker_id AND state = 'suspended'
                                       AND paused_at IS NULL AND losses < 2 AND (due_at IS NULL OR due_at > v.moment)
                                       AS is_as_seen
                                FROM toolkit_run WHERE id = one.run_id FOR NO KEY UPDATE SKIP LOCKED) AS r),
-                       next AS MATERIALIZED (
-                           SELECT coalesce((SELECT max(seq) FROM toolkit_event AS e WHERE e.key = v.key), 0) + 1 AS seq
-                           FROM v),
                        emitted AS (
                            INSERT INTO toolkit_event (id, key, seq, run_id, payload, created_at)
-                           SELECT v.id, v.key, next.seq, v.run_id, v.payload, v.moment FROM v, one, held, locked, next
-                           WHERE held.is_held AND locked.is_as_seen AND next.seq > one.after_seq
-                           AND NOT ({_IS_BEHIND.format(key="v.key", after_seq="one.after_seq", run_id="one.run_id")})
+                           SELECT v.id, v.key, one.seq, v.run_id, v.payload, v.moment FROM v, one, locked
+                           WHERE locked.is_held AND locked.is_as_seen AND one.seq > one.after_seq
+                           AND (one.seq = one.after_seq + 1 OR NOT ({is_behind}))
                            ON CONFLICT (key, seq) DO NOTHING RETURNING seq),
                        ended AS (
                            UPDATE toolkit_wait AS w SET state = 'delivered', ended_at = v.moment FROM v, emitted
