@@ -246,9 +246,9 @@ async def test_a_close_policy_says_what_becomes_of_a_child(
     engine = await start_engine(has_children, unwinds, warm_bytes=0)  # nothing stays in memory to unwind by itself
     run = await engine.start(has_children, policy)
 
-    async def child_waits() -> bool:
+    async def child_waits() -> bool:  # on record, and a moment later not in memory any more
         children = await engine.list_runs(workflow="unwinds")
-        return bool(children) and children[0].state is RunState.SUSPENDED
+        return bool(children) and children[0].state is RunState.SUSPENDED and bool(unwound)
 
     await until(child_waits)
     unwound.clear()
