@@ -10,7 +10,7 @@ import pytest
 
 from tests.workflows.test_batches import NOW, checkpoint, rows, run_batch, start, wait, worker, write
 from toolkit.storage import Database, Request, Script, Together
-from toolkit.workflows.batches import commit
+from toolkit.workflows.batches import Worker, commit
 from toolkit.workflows.operations import (
     CancelRun,
     FinishRun,
@@ -27,12 +27,14 @@ from toolkit.workflows.states import RunState, StepKind, StepState
 RUNS = [f"run-{at}" for at in range(3)]
 
 
-async def asked_by(database: Database, *operations: Operation) -> tuple[list[Any], Effects, list[Request]]:
-    """The outcomes and effects of a batch, and what it asked of the database."""
+async def asked_by(
+    database: Database, *operations: Operation, own: Worker | None = None
+) -> tuple[list[Any], Effects, list[Request]]:
+    """The outcomes and effects of a batch, of ``own`` or the usual worker, and what it asked of the database."""
     asked: list[Request] = []
 
     def counted() -> Script[tuple[list[Any], Effects]]:
-        script = commit(operations, worker=worker(database), own_now=NOW)
+        script = commit(operations, worker=own or worker(database), own_now=NOW)
         request = next(script)
         while True:
             asked.append(request)

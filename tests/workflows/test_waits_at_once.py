@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.workflows.test_batches import NOW, rows, run_batch, start, worker, write
+from tests.workflows.test_batches_at_once import asked_by
 from toolkit.storage import CompressedPayloads, Database, Deferred, OutcomeUnknown, Request, Script
 from toolkit.workflows import statements as sql
 from toolkit.workflows.batches import Worker, commit
@@ -81,19 +82,7 @@ async def played(
             await write(database, done)
         else:
             await run_batch(database, done)
-    asked: list[Request] = []
-
-    def counted() -> Script[tuple[list[Any], Effects]]:
-        script = commit([operation], worker=own, own_now=NOW + timedelta(minutes=1))
-        request = next(script)
-        while True:
-            asked.append(request)
-            try:
-                request = script.send((yield request))
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-
-    outcomes, effects = await database.writer.run(counted())
+    outcomes, effects, asked = await asked_by(database, operation, own=own)
     return outcomes, effects, asked, await content(database)
 
 

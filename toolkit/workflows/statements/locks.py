@@ -9,7 +9,8 @@ from toolkit.storage import Statement
 from toolkit.workflows.statements.columns import RUN_COLUMNS
 
 # The lock of a key, unless somebody else has it.
-_HOLD = "pg_try_advisory_xact_lock(hashtextextended('toolkit:' || key, 0))"
+HOLD = "pg_try_advisory_xact_lock(hashtextextended('toolkit:' || {key}, 0))"
+_HOLD = HOLD.format(key="key")
 
 LOCK_KEYS = Statement(
     "lock keys",

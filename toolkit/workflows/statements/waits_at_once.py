@@ -12,19 +12,23 @@ from __future__ import annotations
 from toolkit.storage import PAYLOAD, Statement, for_rows
 from toolkit.workflows.statements.columns import STEP_COLUMNS
 from toolkit.workflows.statements.events import INSERT_EVENTS
+from toolkit.workflows.statements.locks import HOLD
 from toolkit.workflows.statements.steps import KEEP_WHAT_SUCCEEDED
 from toolkit.workflows.statements.waits import INSERT_WAITS
 
 _NOTHING = "SELECT NULL WHERE FALSE"
-
-# The same lock as that of a whole batch.
-_HOLD = "pg_try_advisory_xact_lock(hashtextextended('toolkit:event:' || {key}, 0))"
 
 # Whether an event is on record that a wait with this cursor has to have first: for everybody, or for its run.
 _IS_BEHIND = """EXISTS (SELECT FROM toolkit_event AS e WHERE e.key = {key} AND e.run_id IS NULL
                         AND e.seq > {after_seq} AND e.wait_id IS NULL)
                 OR EXISTS (SELECT FROM toolkit_event AS e WHERE e.key = {key} AND e.run_id = {run_id}
                            AND e.seq > {after_seq} AND e.wait_id IS NULL)"""
+
+
+def _hold(key: str) -> str:
+    """The lock of an event key, as a batch takes it."""
+    return HOLD.format(key=f"'event:' || {key}")
+
 
 # The wait of a run that has nothing else under way, and that nothing is there for; without a key it is for a moment.
 OPEN_WAIT_AT_ONCE = for_rows(
@@ -48,7 +52,7 @@ OPEN_WAIT_AT_ONCE = for_rows(
     sqlite=_NOTHING,
     postgresql=f"""WITH v AS MATERIALIZED (SELECT * FROM ROWS AS v),
                    held AS MATERIALIZED (
-                       SELECT CASE WHEN event_key IS NULL THEN TRUE ELSE {_HOLD.format(key="event_key")} END AS is_held
+                       SELECT CASE WHEN event_key IS NULL THEN TRUE ELSE {_hold("event_key")} END AS is_held
                        FROM v),
                    locked AS MATERIALIZED (
                        SELECT r.is_as_known FROM v CROSS JOIN LATERAL (
@@ -110,7 +114,7 @@ def _emit(of_run: str) -> Statement:
                            SELECT w.*, coalesce((SELECT max(seq) FROM toolkit_event WHERE key = v.key), 0) + 1 AS seq
                            FROM v, waiting AS w WHERE w.is_plain AND (SELECT count(*) FROM waiting) = 1),
                        locked AS MATERIALIZED (
-                           SELECT {_HOLD.format(key="v.key")} AS is_held, r.is_as_seen
+                           SELECT {_hold("v.key")} AS is_held, r.is_as_seen
                            FROM v CROSS JOIN one CROSS JOIN LATERAL (
                                SELECT epoch = one.epoch AND warm_worker = v.worker_id AND state = 'suspended'
                                       AND paused_at IS NULL AND losses < 2 AND (due_at IS NULL OR due_at > v.moment)
